@@ -1,7 +1,42 @@
 //! Pure packet processing of the pollvs director: a burst of frames in, a verdict for each out.
+//!
+//! No I/O, no clock, no thread, no `unsafe`: the host hands in frames and the time. Read
+//! [`process`](shard::Shard::process) first; it is the packet path from top to bottom.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`shard`], `process` | what one worker owns; the packet path |
+//! | [`packet`] | headers: checked, read, rewritten |
+//! | [`connection`] | the record, the table, the states |
+//! | [`schedule`], [`roster`] | choosing a real server |
+//! | [`forward`] | NAT, tunnelling, direct routing |
+//! | [`interface`], [`neighbour`] | where the director stands, and its next hops |
+//! | [`director`], [`service`], [`command`] | what control says, and how shards hear of it |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod address;
+mod address_set;
+pub mod command;
+pub mod connection;
+pub mod counters;
+pub mod director;
+pub mod forward;
+pub mod frame;
+pub mod hash;
+pub mod interface;
+mod lane;
+pub mod neighbour;
+pub mod packet;
+mod process;
+pub mod refusal;
+pub mod roster;
+pub mod schedule;
 pub mod service;
+pub mod shard;
+pub mod time;
+pub mod verdict;
+
+pub use lane::BURST;

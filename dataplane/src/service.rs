@@ -207,3 +207,28 @@ pub struct Traffic {
     /// IP bytes from servers.
     pub out_bytes: u64,
 }
+
+impl core::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.in_packets += other.in_packets;
+        self.out_packets += other.out_packets;
+        self.in_bytes += other.in_bytes;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
+impl core::ops::Sub for Traffic {
+    type Output = Self;
+
+    /// What has come since `base`, an earlier state of the same counters.
+    fn sub(self, base: Self) -> Self {
+        Self {
+            connections: self.connections - base.connections,
+            in_packets: self.in_packets - base.in_packets,
+            out_packets: self.out_packets - base.out_packets,
+            in_bytes: self.in_bytes - base.in_bytes,
+            out_bytes: self.out_bytes - base.out_bytes,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! All that control may ask of a shard.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::connection::state::State;
+use crate::roster::{Roster, ServerId};
+use crate::service::ServiceKey;
+
+/// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
+/// applied by every shard or by none.
+#[derive(Debug)]
+pub enum Command {
+    /// Adds a service, or replaces its roster.
+    PutService(Arc<Roster>),
+    /// Removes a service; its connections stay, their servers count as deleted.
+    RemoveService(ServiceKey),
+    /// Frees the slot of a deleted server that no connection refers to any more.
+    ReleaseServer(ServerId),
+    /// Asks for connections.
+    Connections(ConnectionPage),
+}
+
+/// What a shard answers. Replaced values go back, so that control frees them, not the worker.
+#[derive(Debug)]
+pub enum Reply {
+    /// Done; what was replaced or removed.
+    Done(Option<Arc<Roster>>),
+    /// The page asked for.
+    Connections(ConnectionPage),
+}
+
+/// Part of a shard's connections: a table is read page by page, so that no read holds up packets.
+#[derive(Debug, Default)]
+pub struct ConnectionPage {
+    /// Record to go on with; in a reply, where the next page begins, or `None` at the end.
+    pub from: Option<u32>,
+    /// Filled by the shard, at most to the capacity it comes with.
+    pub connections: Vec<ConnectionInfo>,
+}
+
+/// A connection as listings show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Transport protocol number.
+    pub protocol: u8,
+    /// State.
+    pub state: State,
+    /// Seconds until it ends.
+    pub expires_s: u32,
+    /// The client's end.
+    pub client: (IpAddr, u16),
+    /// The virtual end.
+    pub virtual_end: (IpAddr, u16),
+    /// The real server's end.
+    pub real: (IpAddr, u16),
+}

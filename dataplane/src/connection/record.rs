@@ -1,0 +1,176 @@
+//! The record of a connection: everything that a forwarded packet reads or writes.
+
+use core::fmt::{self, Debug};
+
+use crate::address::Address;
+use crate::neighbour::NeighbourId;
+use crate::packet::Packet;
+use crate::packet::checksum::Delta;
+use crate::roster::ServerId;
+use crate::service::Method;
+use crate::time::Tick;
+
+use super::state::State;
+
+/// Bits that describe a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    const METHOD: u8 = 0b11;
+    /// Counted as active at its server.
+    const ACTIVE: u8 = 0b100;
+    /// No reply has been seen, as is usual when the server answers the client itself.
+    const NO_OUTPUT: u8 = 0b1000;
+
+    /// Flags of a new connection: inactive, and blind to replies unless they must pass here.
+    #[must_use]
+    pub fn new(method: Method) -> Self {
+        match method {
+            Method::Nat => Self(0),
+            Method::Tunnel => Self(1 | Self::NO_OUTPUT),
+            Method::Direct => Self(2 | Self::NO_OUTPUT),
+        }
+    }
+
+    /// How requests reach the server; kept from when the connection was made.
+    #[inline]
+    #[must_use]
+    pub fn method(self) -> Method {
+        match self.0 & Self::METHOD {
+            0 => Method::Nat,
+            1 => Method::Tunnel,
+            _ => Method::Direct,
+        }
+    }
+
+    /// Whether the connection counts as active.
+    #[inline]
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        self.0 & Self::ACTIVE != 0
+    }
+
+    /// Counts it as active or not.
+    #[inline]
+    pub fn set_active(&mut self, active: bool) {
+        self.0 = self.0 & !Self::ACTIVE | if active { Self::ACTIVE } else { 0 };
+    }
+
+    /// Whether no reply has been seen.
+    #[inline]
+    #[must_use]
+    pub fn no_output(self) -> bool {
+        self.0 & Self::NO_OUTPUT != 0
+    }
+
+    /// Notes that a reply has been seen.
+    #[inline]
+    pub fn see_output(&mut self) {
+        self.0 &= !Self::NO_OUTPUT;
+    }
+}
+
+impl Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}+{:#x}", self.method(), self.0 & !Self::METHOD)
+    }
+}
+
+/// A connection: one cache line for IPv4, two for IPv6.
+///
+/// A free record has protocol 0, and the next free one in place of its server.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Connection<A> {
+    /// The client's address.
+    pub client: A,
+    /// The virtual address (VIP).
+    pub virtual_address: A,
+    /// The real server's address (RIP).
+    pub real: A,
+    /// The client's port.
+    pub client_port: u16,
+    /// The virtual port.
+    pub virtual_port: u16,
+    /// The real server's port.
+    pub real_port: u16,
+    /// Transport protocol number.
+    pub protocol: u8,
+    /// Where it stands in its protocol.
+    pub state: State,
+    /// When it ends unless a packet comes.
+    pub expires: Tick,
+    /// The real server's slot.
+    pub server: ServerId,
+    /// What turning a request into the server's does to the IP header's sum.
+    pub header_delta: Delta,
+    /// What it does to the transport header's sum; a reply takes the reverse of both.
+    pub transport_delta: Delta,
+    /// Method and marks.
+    pub flags: Flags,
+    /// Next hop towards the client, found when the first reply passes.
+    pub client_hop: NeighbourId,
+    /// Packets from the client.
+    pub in_packets: u32,
+}
+
+impl<A: Address> Connection<A> {
+    pub(super) const FREE: Self = Self {
+        client: A::UNSPECIFIED,
+        virtual_address: A::UNSPECIFIED,
+        real: A::UNSPECIFIED,
+        client_port: 0,
+        virtual_port: 0,
+        real_port: 0,
+        protocol: 0,
+        state: State::None,
+        expires: Tick(0),
+        server: ServerId(u32::MAX),
+        header_delta: Delta::NONE,
+        transport_delta: Delta::NONE,
+        flags: Flags(0),
+        client_hop: NeighbourId::NONE,
+        in_packets: 0,
+    };
+
+    pub(super) fn is_free(&self) -> bool {
+        self.protocol == 0
+    }
+
+    /// Whether `packet` goes from this connection's client to its virtual end.
+    #[inline]
+    #[must_use]
+    pub fn is_request(&self, packet: &Packet<A>) -> bool {
+        self.client == packet.ip.source
+            && self.virtual_address == packet.ip.destination
+            && self.client_port == packet.source_port
+            && self.virtual_port == packet.destination_port
+            && self.protocol == packet.ip.protocol
+    }
+
+    /// Whether `packet` is its server's answer: from the real end under NAT.
+    #[inline]
+    #[must_use]
+    pub fn is_reply(&self, packet: &Packet<A>) -> bool {
+        self.client == packet.ip.destination
+            && self.real == packet.ip.source
+            && self.client_port == packet.destination_port
+            && self.real_port == packet.source_port
+            && self.protocol == packet.ip.protocol
+            && self.flags.method() == Method::Nat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::size_of;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn a_record_is_one_cache_line_or_two() {
+        assert_eq!(size_of::<Connection<Ipv4Addr>>(), 64);
+        assert_eq!(size_of::<Connection<Ipv6Addr>>(), 128);
+    }
+}

@@ -1,0 +1,97 @@
+//! Counters of one shard: written by its worker alone, read by control at any time.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::roster::ServerId;
+use crate::service::Traffic;
+use crate::verdict::DropReason;
+
+/// A counter with a single writer, so adding needs no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the shard that owns the counter may.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// The count now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Traffic of one real server through one shard, in a cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ServerCounters {
+    pub(crate) connections: Counter,
+    pub(crate) in_packets: Counter,
+    pub(crate) out_packets: Counter,
+    pub(crate) in_bytes: Counter,
+    pub(crate) out_bytes: Counter,
+}
+
+/// All counters of one shard.
+///
+/// A service's traffic is the sum over its servers, so a packet counts once.
+#[derive(Debug)]
+pub struct Counters {
+    drops: [Counter; DropReason::COUNT],
+    servers: Box<[ServerCounters]>,
+    /// Frames that came in.
+    pub received: Counter,
+    /// Frames that went out.
+    pub transmitted: Counter,
+    /// Frames given to the shard that owns their connection.
+    pub handed_over: Counter,
+}
+
+impl Counters {
+    /// Counters for as many servers as there are slots.
+    #[must_use]
+    pub fn new(servers: usize) -> Self {
+        Self {
+            drops: core::array::from_fn(|_| Counter::default()),
+            servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+            received: Counter::default(),
+            transmitted: Counter::default(),
+            handed_over: Counter::default(),
+        }
+    }
+
+    /// Counts dropped frames.
+    #[inline]
+    pub fn count_drop(&self, reason: DropReason, frames: u64) {
+        self.drops[reason as usize].add(frames);
+    }
+
+    /// Frames dropped for a reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
+
+    /// A server's counters.
+    #[inline]
+    pub(crate) fn server(&self, id: ServerId) -> &ServerCounters {
+        &self.servers[id.0 as usize]
+    }
+
+    /// A server's traffic since the daemon started, whoever had the slot.
+    #[must_use]
+    pub fn traffic(&self, id: ServerId) -> Traffic {
+        let server = self.server(id);
+        Traffic {
+            connections: server.connections.get(),
+            in_packets: server.in_packets.get(),
+            out_packets: server.out_packets.get(),
+            in_bytes: server.in_bytes.get(),
+            out_bytes: server.out_bytes.get(),
+        }
+    }
+}

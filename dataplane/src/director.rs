@@ -1,0 +1,429 @@
+//! The truth about services and servers, which control owns: what may be changed, and what the
+//! shards are to be told.
+//!
+//! Pure: every operation is judged here, in the kernel's order of tests, and turned into commands
+//! that cannot fail. Nothing has changed when an operation is refused.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use hashbrown::HashMap;
+
+use crate::command::Command;
+use crate::refusal::Refusal;
+use crate::roster::{Load, Member, Roster, ServerId};
+use crate::schedule::{self, Scheduler};
+use crate::service::{
+    Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind,
+};
+use crate::time::Tick;
+
+/// Seconds for which a deleted server without connections is remembered, so that it can come back
+/// with its counters.
+const REMEMBER_S: u32 = 120;
+
+/// Reads what a server's slot has counted since the daemon started, summed over all shards.
+pub type ReadTraffic<'a> = &'a dyn Fn(ServerId) -> Traffic;
+
+/// Services, servers, and the slots that servers have on the shards.
+pub struct Director {
+    services: HashMap<ServiceKey, Service>,
+    service_limit: usize,
+    free_slots: Vec<ServerId>,
+    deleted: Vec<Deleted>,
+}
+
+struct Service {
+    spec: ServiceSpec,
+    scheduler: Arc<Scheduler>,
+    /// Newest first, as the kernel keeps them.
+    servers: Vec<Server>,
+    next_order: u32,
+    /// What deleted servers had counted for the service.
+    retired: Traffic,
+    /// The service's traffic when it was zeroed.
+    zeroed: Traffic,
+}
+
+struct Server {
+    spec: ServerSpec,
+    member: Member,
+    /// What the slot had counted when the service got it.
+    origin: Traffic,
+    /// What the slot had counted when the server was zeroed.
+    zeroed: Traffic,
+}
+
+/// A deleted server, whose connections may still exist.
+struct Deleted {
+    service: ServiceKey,
+    server: Server,
+    /// Whether its service has been deleted too, so that its counters start anew.
+    with_service: bool,
+    /// When it was first seen without connections.
+    idle_since: Option<Tick>,
+}
+
+/// A service as listings show it.
+pub struct ServiceView<'a> {
+    /// As configured.
+    pub spec: &'a ServiceSpec,
+    /// Counted since it was zeroed.
+    pub traffic: Traffic,
+    /// Its servers, newest first.
+    pub servers: Vec<ServerView<'a>>,
+}
+
+/// A server as listings show it.
+pub struct ServerView<'a> {
+    /// As configured.
+    pub spec: &'a ServerSpec,
+    /// Its connections.
+    pub load: &'a Load,
+    /// Counted since it was zeroed.
+    pub traffic: Traffic,
+}
+
+impl Director {
+    /// A director without services. The limits are those of the shards' tables.
+    #[must_use]
+    pub fn new(service_limit: usize, server_limit: usize) -> Self {
+        Self {
+            services: HashMap::new(),
+            service_limit,
+            free_slots: (0..server_limit as u32).rev().map(ServerId).collect(),
+            deleted: Vec::new(),
+        }
+    }
+
+    /// Adds a virtual service.
+    ///
+    /// # Errors
+    /// When it exists, its scheduler does not, or the table is full.
+    pub fn add_service(&mut self, spec: ServiceSpec) -> Result<Command, Refusal> {
+        if self.services.contains_key(&spec.key) {
+            return Err(Refusal::ServiceExists);
+        }
+        let scheduler = judge_service(&spec)?;
+        if self.services.len() == self.service_limit {
+            return Err(Refusal::NoMemory);
+        }
+        let service = Service {
+            scheduler: Arc::new(scheduler),
+            servers: Vec::new(),
+            next_order: 1,
+            retired: Traffic::default(),
+            zeroed: Traffic::default(),
+            spec,
+        };
+        let command = service.changed();
+        self.services.insert(service.spec.key, service);
+        Ok(command)
+    }
+
+    /// Replaces the attributes of a virtual service. A scheduler of the same name keeps its state.
+    ///
+    /// # Errors
+    /// When the service or its new scheduler does not exist.
+    pub fn edit_service(&mut self, spec: ServiceSpec) -> Result<Command, Refusal> {
+        let service = self.services.get_mut(&spec.key).ok_or(Refusal::NoSuchService)?;
+        let scheduler = judge_service(&spec)?;
+        if spec.scheduler != service.spec.scheduler {
+            service.scheduler = Arc::new(scheduler);
+        }
+        service.spec = spec;
+        Ok(service.changed())
+    }
+
+    /// Deletes a virtual service. Its connections stay, and their packets are dropped.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn delete_service(&mut self, key: &ServiceKey) -> Result<Command, Refusal> {
+        let mut service = self.services.remove(key).ok_or(Refusal::NoSuchService)?;
+        for deleted in self.deleted.iter_mut().filter(|deleted| deleted.service == *key) {
+            deleted.with_service = true;
+        }
+        for server in core::mem::take(&mut service.servers) {
+            let deleted = Deleted { service: *key, server, with_service: true, idle_since: None };
+            self.deleted.push(deleted);
+        }
+        Ok(Command::RemoveService(*key))
+    }
+
+    /// Deletes every virtual service.
+    pub fn flush(&mut self) -> Vec<Command> {
+        let keys: Vec<_> = self.services.keys().copied().collect();
+        keys.iter().filter_map(|key| self.delete_service(key).ok()).collect()
+    }
+
+    /// Adds a real server, or brings back a deleted one with its connections.
+    ///
+    /// # Errors
+    /// When there is no such service, the server exists, its values make no sense, or the table is
+    /// full.
+    pub fn add_server(
+        &mut self,
+        key: &ServiceKey,
+        spec: ServerSpec,
+        read: ReadTraffic<'_>,
+    ) -> Result<Command, Refusal> {
+        let service = self.services.get_mut(key).ok_or(Refusal::ServiceNotDefined)?;
+        judge_server(&spec, key.family())?;
+        if service.place_of(spec.address, spec.port).is_some() {
+            return Err(Refusal::ServerExists);
+        }
+        judge_address(spec.address)?;
+        judge_support(&spec)?;
+        let returning = self.deleted.iter().position(|deleted| {
+            let known = &deleted.server.spec;
+            deleted.service == *key && (known.address, known.port) == (spec.address, spec.port)
+        });
+        let (mut server, starts_anew) = match returning {
+            Some(place) => {
+                let deleted = self.deleted.swap_remove(place);
+                (deleted.server, deleted.with_service)
+            }
+            None => {
+                let id = self.free_slots.pop().ok_or(Refusal::NoMemory)?;
+                let (origin, zeroed) = (Traffic::default(), Traffic::default());
+                (Server { spec, member: new_member(id, &spec), origin, zeroed }, true)
+            }
+        };
+        server.set(spec);
+        server.origin = read(server.member.id);
+        if starts_anew {
+            server.zeroed = server.origin;
+        }
+        server.member.order = service.take_order();
+        service.servers.insert(0, server);
+        Ok(service.changed())
+    }
+
+    /// Replaces weight, method and thresholds of a real server; it keeps its place.
+    ///
+    /// # Errors
+    /// When service or server does not exist, or the values make no sense.
+    pub fn edit_server(&mut self, key: &ServiceKey, spec: ServerSpec) -> Result<Command, Refusal> {
+        let service = self.services.get_mut(key).ok_or(Refusal::ServiceNotDefined)?;
+        judge_server(&spec, key.family())?;
+        let place = service.place_of(spec.address, spec.port).ok_or(Refusal::NoSuchServer)?;
+        judge_support(&spec)?;
+        service.servers[place].set(spec);
+        Ok(service.changed())
+    }
+
+    /// Takes a real server out of its service.
+    ///
+    /// # Errors
+    /// When service or server does not exist.
+    pub fn delete_server(
+        &mut self,
+        key: &ServiceKey,
+        address: IpAddr,
+        port: u16,
+        read: ReadTraffic<'_>,
+    ) -> Result<Command, Refusal> {
+        let service = self.services.get_mut(key).ok_or(Refusal::ServiceNotDefined)?;
+        let place = service.place_of(address, port).ok_or(Refusal::NoSuchServer)?;
+        let server = service.servers.remove(place);
+        service.retire(&server, read);
+        let deleted = Deleted { service: *key, server, with_service: false, idle_since: None };
+        self.deleted.push(deleted);
+        Ok(service.changed())
+    }
+
+    /// Sets the counters of a service and its servers to zero, or all of them.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn zero(&mut self, key: Option<&ServiceKey>, read: ReadTraffic<'_>) -> Result<(), Refusal> {
+        match key {
+            Some(key) => {
+                self.services.get_mut(key).ok_or(Refusal::NoSuchService)?.zero(read);
+            }
+            None => self.services.values_mut().for_each(|service| service.zero(read)),
+        }
+        Ok(())
+    }
+
+    /// Every service, in no particular order.
+    pub fn services<'a>(
+        &'a self,
+        read: ReadTraffic<'a>,
+    ) -> impl Iterator<Item = ServiceView<'a>> + 'a {
+        self.services.values().map(move |service| service.view(read))
+    }
+
+    /// One service, by its very key.
+    #[must_use]
+    pub fn service<'a>(
+        &'a self,
+        key: &ServiceKey,
+        read: ReadTraffic<'a>,
+    ) -> Option<ServiceView<'a>> {
+        Some(self.services.get(key)?.view(read))
+    }
+
+    /// Forgets deleted servers whose connections have ended long ago, and frees their slots. To be
+    /// called now and then.
+    pub fn forget_deleted(&mut self, now: Tick) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.deleted.retain_mut(|deleted| {
+            let load = &deleted.server.member.load;
+            if load.active() + load.inactive() > 0 {
+                deleted.idle_since = None;
+                return true;
+            }
+            let since = *deleted.idle_since.get_or_insert(now);
+            let keep = !now.reached(since.after_seconds(REMEMBER_S));
+            if !keep {
+                self.free_slots.push(deleted.server.member.id);
+                commands.push(Command::ReleaseServer(deleted.server.member.id));
+            }
+            keep
+        });
+        commands
+    }
+}
+
+impl Service {
+    /// Tells the scheduler of a change, and the shards by the command returned.
+    fn changed(&self) -> Command {
+        let members: Box<[Member]> =
+            self.servers.iter().map(|server| server.member.clone()).collect();
+        self.scheduler.members_changed(&members);
+        Command::PutService(Arc::new(Roster {
+            key: self.spec.key,
+            scheduler: Arc::clone(&self.scheduler),
+            members,
+        }))
+    }
+
+    /// A number above every member's; when they run out, all are numbered anew.
+    fn take_order(&mut self) -> u32 {
+        if self.next_order == u32::MAX {
+            let count = self.servers.len() as u32;
+            for (server, order) in self.servers.iter_mut().zip((1..=count).rev()) {
+                server.member.order = order;
+            }
+            self.next_order = count + 1;
+        }
+        self.next_order += 1;
+        self.next_order - 1
+    }
+
+    fn place_of(&self, address: IpAddr, port: u16) -> Option<usize> {
+        let is_it = |server: &Server| (server.spec.address, server.spec.port) == (address, port);
+        self.servers.iter().position(is_it)
+    }
+
+    /// Keeps what a server that leaves has counted for the service.
+    fn retire(&mut self, server: &Server, read: ReadTraffic<'_>) {
+        self.retired += read(server.member.id) - server.origin;
+    }
+
+    fn total(&self, read: ReadTraffic<'_>) -> Traffic {
+        let mut total = self.retired;
+        for server in &self.servers {
+            total += read(server.member.id) - server.origin;
+        }
+        total
+    }
+
+    fn zero(&mut self, read: ReadTraffic<'_>) {
+        self.zeroed = self.total(read);
+        for server in &mut self.servers {
+            server.zeroed = read(server.member.id);
+        }
+    }
+
+    fn view<'a>(&'a self, read: ReadTraffic<'a>) -> ServiceView<'a> {
+        let server_view = |server: &'a Server| ServerView {
+            spec: &server.spec,
+            load: &server.member.load,
+            traffic: read(server.member.id) - server.zeroed,
+        };
+        ServiceView {
+            spec: &self.spec,
+            traffic: self.total(read) - self.zeroed,
+            servers: self.servers.iter().map(server_view).collect(),
+        }
+    }
+}
+
+impl Server {
+    fn set(&mut self, spec: ServerSpec) {
+        self.spec = spec;
+        self.member.weight = spec.weight as u32;
+        self.member.method = spec.method;
+    }
+}
+
+fn new_member(id: ServerId, spec: &ServerSpec) -> Member {
+    Member {
+        id,
+        order: 0,
+        weight: 0,
+        method: spec.method,
+        address: spec.address,
+        port: spec.port,
+        load: Arc::default(),
+    }
+}
+
+/// The scheduler of a service that this version can serve.
+fn judge_service(spec: &ServiceSpec) -> Result<Scheduler, Refusal> {
+    let scheduler = schedule::by_name(&spec.scheduler).ok_or(Refusal::SchedulerOrEngineNotFound)?;
+    let unsupported = match spec.key {
+        ServiceKey::Mark { .. } => Some("firewall-mark services are not supported yet"),
+        ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
+            Some("SCTP services are not supported yet")
+        }
+        ServiceKey::Address { address: IpAddr::V6(_), .. } => Some("IPv6 is not supported yet"),
+        _ if spec.persistence_s.is_some() => Some("persistent services are not supported yet"),
+        _ if spec.persistence_engine.is_some() => Some("persistence engines are not supported yet"),
+        _ if spec.one_packet => Some("one-packet scheduling is not supported yet"),
+        _ => None,
+    };
+    unsupported.map_or(Ok(scheduler), |what| Err(Refusal::Unsupported(what)))
+}
+
+/// The kernel's tests of a server, up to whether it exists.
+fn judge_server(spec: &ServerSpec, family: Family) -> Result<(), Refusal> {
+    if Family::of(spec.address) != family && spec.method != Method::Tunnel {
+        return Err(Refusal::InvalidOperation);
+    }
+    let weight_fits = (0..=i64::from(i32::MAX)).contains(&spec.weight);
+    if !weight_fits || spec.lower_threshold > spec.upper_threshold {
+        return Err(Refusal::OutOfRange);
+    }
+    Ok(())
+}
+
+/// A server's address must be a host's.
+fn judge_address(address: IpAddr) -> Result<(), Refusal> {
+    let is_a_host = match address {
+        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_broadcast() && !v4.is_multicast(),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
+    };
+    if is_a_host { Ok(()) } else { Err(Refusal::InvalidOperation) }
+}
+
+fn judge_support(spec: &ServerSpec) -> Result<(), Refusal> {
+    let unsupported = if spec.address.is_ipv6() {
+        Some("IPv6 is not supported yet")
+    } else if spec.method == Method::Tunnel && spec.tunnel.kind != TunnelKind::Ipip {
+        Some("tunnels other than ipip are not supported yet")
+    } else if spec.upper_threshold > 0 {
+        Some("connection thresholds are not supported yet")
+    } else {
+        None
+    };
+    unsupported.map_or(Ok(()), |what| Err(Refusal::Unsupported(what)))
+}
+
+#[cfg(test)]
+#[path = "director_tests.rs"]
+mod tests;

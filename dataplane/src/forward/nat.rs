@@ -1,0 +1,75 @@
+//! Network address translation: requests get the real server's address and port, replies the
+//! virtual ones back. Checksums are patched, not computed.
+
+use crate::connection::Connection;
+use crate::packet::checksum::{self, Delta};
+use crate::packet::{Network, Packet, protocol, read_u16, write_u16};
+
+const SOURCE_PORT: usize = 0;
+const DESTINATION_PORT: usize = 2;
+const TCP_CHECKSUM: usize = 16;
+const UDP_LENGTH: usize = 4;
+const UDP_CHECKSUM: usize = 6;
+
+/// What turning a request's virtual end into the real one does to the sums of its IP header and
+/// of its transport header, whose pseudo header holds the addresses too.
+#[must_use]
+pub fn deltas<A: Network>((from, from_port): (A, u16), (to, to_port): (A, u16)) -> (Delta, Delta) {
+    let header = Delta::replacing(from.sum(), to.sum());
+    let port = Delta::replacing(u64::from(from_port), u64::from(to_port));
+    (header, header.and(port))
+}
+
+/// Makes a client's packet to the virtual service one to the real server, and takes a hop.
+#[inline]
+pub fn request<A: Network>(frame: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
+    let l3 = &mut frame[usize::from(packet.l3)..];
+    A::set_destination(l3, connection.real);
+    A::hop(l3, connection.header_delta);
+    let l4 = transport(frame, packet);
+    write_u16(l4, DESTINATION_PORT, connection.real_port);
+    let ends = (packet.ip.source, connection.real);
+    patch(l4, packet.ip.protocol, connection.transport_delta, ends);
+}
+
+/// Makes the real server's answer one of the virtual service, and takes a hop.
+#[inline]
+pub fn reply<A: Network>(frame: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
+    let l3 = &mut frame[usize::from(packet.l3)..];
+    A::set_source(l3, connection.virtual_address);
+    A::hop(l3, connection.header_delta.reversed());
+    let l4 = transport(frame, packet);
+    write_u16(l4, SOURCE_PORT, connection.virtual_port);
+    let ends = (connection.virtual_address, packet.ip.destination);
+    patch(l4, packet.ip.protocol, connection.transport_delta.reversed(), ends);
+}
+
+#[inline]
+fn transport<'f, A: Network>(frame: &'f mut [u8], packet: &Packet<A>) -> &'f mut [u8] {
+    let end = usize::from(packet.l3) + usize::from(packet.ip.total_length);
+    &mut frame[usize::from(packet.l4)..end]
+}
+
+#[inline]
+fn patch<A: Network>(l4: &mut [u8], transport: u8, delta: Delta, ends: (A, A)) {
+    if transport == protocol::TCP {
+        let patched = delta.patch(read_u16(l4, TCP_CHECKSUM));
+        return write_u16(l4, TCP_CHECKSUM, patched);
+    }
+    let patched = match read_u16(l4, UDP_CHECKSUM) {
+        0 => udp_checksum(l4, ends),
+        present => delta.patch(present),
+    };
+    // 0 would say that there is no checksum (RFC 768).
+    write_u16(l4, UDP_CHECKSUM, if patched == 0 { 0xffff } else { patched });
+}
+
+/// The whole checksum of a datagram that came without one: the kernel adds it, so we do.
+#[cold]
+fn udp_checksum<A: Network>(datagram: &[u8], (source, destination): (A, A)) -> u16 {
+    let length = read_u16(datagram, UDP_LENGTH);
+    let pseudo_header =
+        source.sum() + destination.sum() + u64::from(protocol::UDP) + u64::from(length);
+    let covered = &datagram[..usize::from(length)];
+    !checksum::fold(pseudo_header + checksum::sum(covered))
+}

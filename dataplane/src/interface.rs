@@ -1,0 +1,178 @@
+//! The director's place in the network: logical interfaces, their addresses, and static routes.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::address::Prefix;
+use crate::packet::ethernet::Mac;
+use crate::verdict::PortId;
+
+/// A logical interface, numbered in the order of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct InterfaceId(pub u16);
+
+/// A port, or one VLAN of a port, with its addresses.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// The port it is on.
+    pub port: PortId,
+    /// 802.1Q identifier, 1 to 4094; untagged when absent.
+    pub vlan: Option<u16>,
+    /// The port's link-layer address.
+    pub mac: Mac,
+    /// Largest IP packet it takes, in bytes.
+    pub mtu: u16,
+    /// The director's addresses there, each with its on-link network.
+    pub addresses: Vec<Prefix>,
+}
+
+/// A static route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads.
+    pub to: Prefix,
+    /// The next hop, an on-link address.
+    pub gateway: IpAddr,
+}
+
+/// The next hop towards an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NextHop {
+    /// The interface it is on.
+    pub interface: InterfaceId,
+    /// Its address: the gateway's, or the destination's own when that is on-link.
+    pub address: IpAddr,
+}
+
+/// Interfaces and routes; fixed once the daemon runs.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    interfaces: Vec<Interface>,
+    /// Longest prefix first.
+    routes: Vec<(Prefix, InterfaceId, Option<IpAddr>)>,
+}
+
+/// What is wrong with a topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopologyError {
+    /// Two interfaces on one port with the same VLAN.
+    DuplicateVlan(PortId, Option<u16>),
+    /// The gateway of a route is in no interface's network.
+    GatewayUnreachable(Route),
+}
+
+impl Topology {
+    /// Joins interfaces and static routes.
+    ///
+    /// # Errors
+    /// When two interfaces cannot be told apart or a gateway is not on-link.
+    pub fn new(interfaces: Vec<Interface>, routes: &[Route]) -> Result<Self, TopologyError> {
+        let mut topology = Self { interfaces, routes: Vec::new() };
+        for (n, interface) in topology.interfaces.iter().enumerate() {
+            let twin =
+                |other: &Interface| (other.port, other.vlan) == (interface.port, interface.vlan);
+            if topology.interfaces[..n].iter().any(twin) {
+                return Err(TopologyError::DuplicateVlan(interface.port, interface.vlan));
+            }
+            let id = InterfaceId(n as u16);
+            topology.routes.extend(interface.addresses.iter().map(|&on_link| (on_link, id, None)));
+        }
+        for &route in routes {
+            let hop = topology
+                .next_hop(route.gateway)
+                .filter(|hop| hop.address == route.gateway)
+                .ok_or(TopologyError::GatewayUnreachable(route))?;
+            topology.routes.push((route.to, hop.interface, Some(route.gateway)));
+        }
+        topology.routes.sort_by_key(|(to, ..)| core::cmp::Reverse(to.length()));
+        Ok(topology)
+    }
+
+    /// The interface of frames that come in on `port` with this tag.
+    #[inline]
+    #[must_use]
+    pub fn interface_of(
+        &self,
+        port: PortId,
+        vlan: Option<u16>,
+    ) -> Option<(InterfaceId, &Interface)> {
+        let is_it = |interface: &Interface| interface.port == port && interface.vlan == vlan;
+        let place = self.interfaces.iter().position(is_it)?;
+        Some((InterfaceId(place as u16), &self.interfaces[place]))
+    }
+
+    /// An interface.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> &Interface {
+        &self.interfaces[usize::from(id.0)]
+    }
+
+    /// All interfaces.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// The next hop towards `address` by the longest matching prefix.
+    #[must_use]
+    pub fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
+        let (_, interface, gateway) = self.routes.iter().find(|(to, ..)| to.contains(address))?;
+        Some(NextHop { interface: *interface, address: gateway.unwrap_or(address) })
+    }
+
+    /// The director's own address to speak from towards a next hop: one of the same network, or
+    /// else the interface's first of that family.
+    #[must_use]
+    pub fn source_for(&self, hop: NextHop) -> Option<IpAddr> {
+        let addresses = &self.interface(hop.interface).addresses;
+        let same_family = |p: &&Prefix| p.address().is_ipv4() == hop.address.is_ipv4();
+        addresses
+            .iter()
+            .find(|prefix| prefix.contains(hop.address))
+            .or_else(|| addresses.iter().find(same_family))
+            .map(Prefix::address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn interface(port: u16, vlan: Option<u16>, address: &str) -> Interface {
+        let addresses = vec![address.parse().unwrap()];
+        Interface { port: PortId(port), vlan, mac: Mac::default(), mtu: 1500, addresses }
+    }
+
+    fn route(to: &str, gateway: &str) -> Route {
+        Route { to: to.parse().unwrap(), gateway: gateway.parse().unwrap() }
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let interfaces =
+            vec![interface(0, None, "10.9.0.1/16"), interface(0, Some(7), "10.1.0.1/16")];
+        let routes = [route("0.0.0.0/0", "10.9.0.254"), route("10.2.0.0/16", "10.1.0.9")];
+        let topology = Topology::new(interfaces, &routes).unwrap();
+        let hop = |to: &str| {
+            let hop = topology.next_hop(to.parse().unwrap()).unwrap();
+            (hop.interface.0, hop.address)
+        };
+        assert_eq!(hop("8.8.8.8"), (0, "10.9.0.254".parse().unwrap()));
+        assert_eq!(hop("10.2.3.4"), (1, "10.1.0.9".parse().unwrap()));
+        assert_eq!(hop("10.1.3.4"), (1, "10.1.3.4".parse().unwrap()));
+        assert_eq!(topology.next_hop("2001:db8::1".parse().unwrap()), None);
+        let towards = NextHop { interface: InterfaceId(1), address: "10.1.0.9".parse().unwrap() };
+        assert_eq!(topology.source_for(towards), Some("10.1.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let twins = vec![interface(0, None, "10.9.0.1/16"), interface(0, None, "10.1.0.1/16")];
+        let error = Topology::new(twins, &[]).unwrap_err();
+        assert_eq!(error, TopologyError::DuplicateVlan(PortId(0), None));
+        let far = route("0.0.0.0/0", "192.0.2.1");
+        let error = Topology::new(vec![interface(0, None, "10.9.0.1/16")], &[far]).unwrap_err();
+        assert_eq!(error, TopologyError::GatewayUnreachable(far));
+    }
+}

@@ -1,0 +1,83 @@
+//! Life of a next hop: asked for, confirmed, doubted, evicted.
+
+use super::*;
+use crate::interface::Interface;
+use core::mem::size_of;
+
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+fn topology() -> Topology {
+    let on_link = "10.1.0.254/16".parse().unwrap();
+    let mac = Mac([2, 0, 0, 0, 0, 1]);
+    let interface =
+        Interface { port: PortId(0), vlan: None, mac, mtu: 1500, addresses: vec![on_link] };
+    Topology::new(vec![interface], &[]).unwrap()
+}
+
+fn hop(n: u8) -> NextHop {
+    NextHop { interface: InterfaceId(0), address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, n)) }
+}
+
+fn learned(n: u8) -> Learned {
+    Learned { interface: InterfaceId(0), address: hop(n).address, mac: MAC }
+}
+
+fn seconds(n: u32) -> Tick {
+    Tick(n * TICKS_PER_SECOND)
+}
+
+#[test]
+fn a_hop_fits_half_a_cache_line() {
+    assert!(size_of::<Hop>() <= 32, "{}", size_of::<Hop>());
+}
+
+#[test]
+fn three_requests_a_second_apart_then_unreachable_then_anew() {
+    let mut neighbours = Neighbours::new(4);
+    let id = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
+    for second in 0..3 {
+        assert_eq!(neighbours.ask(seconds(second), id), Ok(Some(hop(1))), "{second}");
+        assert_eq!(neighbours.ask(seconds(second), id), Ok(None));
+    }
+    assert_eq!(neighbours.ask(seconds(3), id), Err(DropReason::NeighbourUnreachable));
+    assert_eq!(neighbours.ask(seconds(3), id), Ok(Some(hop(1))));
+}
+
+#[test]
+fn only_addresses_asked_for_are_learned() {
+    let mut neighbours = Neighbours::new(4);
+    assert_eq!(neighbours.learn(seconds(0), &learned(1)), None);
+    let id = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
+    assert!(!neighbours.hop(seconds(0), id).unwrap().is_resolved);
+    assert_eq!(neighbours.learn(seconds(0), &learned(1)), Some(id));
+    assert_eq!(neighbours.learn(seconds(0), &learned(1)), None, "known already");
+    assert!(neighbours.hop(seconds(0), id).unwrap().is_resolved);
+}
+
+#[test]
+fn a_used_address_is_confirmed_and_lost_without_answer() {
+    let mut neighbours = Neighbours::new(4);
+    let id = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
+    neighbours.learn(seconds(0), &learned(1));
+    assert_eq!(neighbours.next_due(seconds(29), 0), None);
+    for second in 30..33 {
+        assert!(neighbours.hop(seconds(second), id).unwrap().is_resolved);
+        assert_eq!(neighbours.next_due(seconds(second), 0), Some((1, hop(1))));
+    }
+    assert_eq!(neighbours.next_due(seconds(33), 0), None);
+    assert!(!neighbours.hop(seconds(33), id).unwrap().is_resolved);
+}
+
+#[test]
+fn a_full_table_evicts_what_is_idle_and_nothing_else() {
+    let mut neighbours = Neighbours::new(2);
+    let first = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
+    neighbours.fix(seconds(0), &topology(), hop(2), MAC).unwrap();
+    let full = neighbours.entry(seconds(1), &topology(), hop(3));
+    assert_eq!(full, Err(DropReason::NeighbourTableFull));
+    let third = neighbours.entry(seconds(60), &topology(), hop(3)).unwrap();
+    assert!(neighbours.hop(seconds(60), first).is_none(), "stale");
+    assert!(neighbours.hop(seconds(60), third).is_some());
+    let full = neighbours.entry(seconds(61), &topology(), hop(4));
+    assert_eq!(full, Err(DropReason::NeighbourTableFull), "static ones stay");
+}

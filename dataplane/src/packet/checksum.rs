@@ -1,0 +1,119 @@
+//! The Internet checksum (RFC 1071), computed whole or patched (RFC 1624).
+
+/// Sum of `bytes` as big-endian 16-bit words, not yet folded. An odd last byte counts as if
+/// followed by zero.
+#[must_use]
+pub fn sum(bytes: &[u8]) -> u64 {
+    let mut chunks = bytes.chunks_exact(4);
+    let mut total = 0_u64;
+    for chunk in &mut chunks {
+        total += u64::from(u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
+    }
+    let mut last = [0_u8; 4];
+    let rest = chunks.remainder();
+    last[..rest.len()].copy_from_slice(rest);
+    total + u64::from(u32::from_be_bytes(last))
+}
+
+/// Folds a sum to 16 bits by adding carries back in.
+#[inline]
+#[must_use]
+pub fn fold(mut sum: u64) -> u16 {
+    sum = (sum >> 32) + (sum & 0xffff_ffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum as u16
+}
+
+/// The checksum of `bytes`, or 0 when they hold a correct one.
+#[must_use]
+pub fn of(bytes: &[u8]) -> u16 {
+    !fold(sum(bytes))
+}
+
+/// The difference that a rewrite makes to a one's complement sum: add it to patch a checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Delta(u16);
+
+impl Delta {
+    /// No change.
+    pub const NONE: Self = Self(0);
+
+    /// Replacing words that sum to `old` by words that sum to `new`.
+    #[inline]
+    #[must_use]
+    pub fn replacing(old: u64, new: u64) -> Self {
+        Self(fold(u64::from(!fold(old)) + new))
+    }
+
+    /// The opposite change, of a reply against its request.
+    #[inline]
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self(!self.0)
+    }
+
+    /// Both changes.
+    #[inline]
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(fold(u64::from(self.0) + u64::from(other.0)))
+    }
+
+    /// Patches a checksum (RFC 1624 section 3, equation 3).
+    #[inline]
+    #[must_use]
+    pub fn patch(self, checksum: u16) -> u16 {
+        !fold(u64::from(!checksum) + u64::from(self.0))
+    }
+}
+
+/// Lowering the time to live by one: its word falls by 0x0100.
+pub const TTL_DECREMENT: Delta = Delta(0xfeff);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_sums() {
+        // RFC 1071 section 3's example, and an odd length.
+        assert_eq!(of(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        assert_eq!(of(&[0x12, 0x34, 0x56]), !0x6834);
+        assert_eq!(of(&[]), 0xffff);
+    }
+
+    proptest! {
+        /// Patching equals computing anew, for any replaced words of any header.
+        #[test]
+        fn patched_is_full(mut header: [u8; 20], new: [u8; 4], at in 0_usize..4) {
+            header[10..12].fill(0);
+            header[0] |= 1; // a header of zeros only has two checksums
+            let before = of(&header);
+            let at = [0, 4, 12, 16][at];
+            let old = sum(&header[at..at + 4]);
+            header[at..at + 4].copy_from_slice(&new);
+            prop_assume!(header.iter().any(|&byte| byte != 0));
+            prop_assert_eq!(Delta::replacing(old, sum(&new)).patch(before), of(&header));
+        }
+
+        /// A change and its reverse leave the checksum as it was.
+        #[test]
+        fn reversed_undoes(checksum in 0_u16..0xffff, old: u64, new: u64) {
+            let delta = Delta::replacing(old >> 16, new >> 16);
+            prop_assert_eq!(delta.reversed().patch(delta.patch(checksum)), checksum);
+        }
+
+        #[test]
+        fn ttl_patch_is_full(mut header: [u8; 20]) {
+            header[8] = header[8].max(1);
+            header[10..12].fill(0);
+            let before = of(&header);
+            header[8] -= 1;
+            prop_assume!(header.iter().any(|&byte| byte != 0));
+            prop_assert_eq!(TTL_DECREMENT.patch(before), of(&header));
+        }
+    }
+}

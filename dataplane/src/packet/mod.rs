@@ -1,0 +1,130 @@
+//! Frames taken apart: every length is proved once, here, and named when it is wrong.
+
+pub mod arp;
+pub mod checksum;
+pub mod ethernet;
+pub mod icmp;
+pub mod ipv4;
+mod transport;
+
+use crate::address::Address;
+use crate::frame::Checksum;
+use crate::verdict::DropReason;
+use checksum::Delta;
+
+/// IP protocol numbers that the dataplane tells apart.
+pub mod protocol {
+    /// Internet Control Message Protocol.
+    pub const ICMP: u8 = 1;
+    /// IPv4 encapsulated in IP (RFC 2003).
+    pub const IPIP: u8 = 4;
+    /// Transmission Control Protocol.
+    pub const TCP: u8 = 6;
+    /// User Datagram Protocol.
+    pub const UDP: u8 = 17;
+}
+
+/// What an IP header says, its lengths checked against the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Number of the transport protocol.
+    pub protocol: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Length of the header in bytes, options included.
+    pub header_length: u16,
+    /// Length of header and payload in bytes.
+    pub total_length: u16,
+}
+
+/// The IP header of one family: where its fields are and how they are rewritten.
+///
+/// `l3` is always the frame from the first byte of a header that [`Network::parse`] has accepted.
+pub trait Network: Address {
+    /// EtherType of the family's packets.
+    const ETHER_TYPE: u16;
+    /// Length of an outer header without options.
+    const OUTER_LENGTH: usize;
+
+    /// Checks and reads a header.
+    ///
+    /// # Errors
+    /// A drop reason for the first field that is wrong.
+    fn parse(l3: &[u8], checksum: Checksum) -> Result<Header<Self>, DropReason>;
+    /// Takes one hop: lowers the time to live and patches the header checksum by `delta` as well.
+    fn hop(l3: &mut [u8], delta: Delta);
+    /// Replaces the source address; the checksum is [`Network::hop`]'s work.
+    fn set_source(l3: &mut [u8], source: Self);
+    /// Replaces the destination address; the checksum is [`Network::hop`]'s work.
+    fn set_destination(l3: &mut [u8], destination: Self);
+    /// Sum of an address as 16-bit words, for checksums.
+    fn sum(self) -> u64;
+    /// Whether no host may send from this address: loopback, group, broadcast or unspecified.
+    fn is_martian(self) -> bool;
+}
+
+/// A parsed TCP or UDP packet: addresses, ports, and where its headers lie in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<A> {
+    /// The IP header.
+    pub ip: Header<A>,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+    /// TCP flags byte; 0 for UDP.
+    pub tcp_flags: u8,
+    /// Offset of the IP header in the frame.
+    pub l3: u16,
+    /// Offset of the transport header in the frame.
+    pub l4: u16,
+}
+
+/// Reads ports and flags of a TCP or UDP packet behind an accepted IP header.
+///
+/// # Errors
+/// A drop reason when the transport header is cut off or contradicts the packet's length, or the
+/// protocol is another.
+#[inline]
+pub fn parse_transport<A: Network>(
+    frame: &[u8],
+    l3: usize,
+    ip: Header<A>,
+) -> Result<Packet<A>, DropReason> {
+    let l4 = l3 + usize::from(ip.header_length);
+    let end = l3 + usize::from(ip.total_length);
+    let segment = frame.get(l4..end).ok_or(DropReason::Ipv4TotalLength)?;
+    let ports = match ip.protocol {
+        protocol::TCP => transport::tcp(segment)?,
+        protocol::UDP => transport::udp(segment)?,
+        _ => return Err(DropReason::Protocol),
+    };
+    Ok(Packet {
+        ip,
+        source_port: ports.source,
+        destination_port: ports.destination,
+        tcp_flags: ports.tcp_flags,
+        l3: l3 as u16,
+        l4: l4 as u16,
+    })
+}
+
+/// A big-endian 16-bit field; `at` must lie inside `bytes`.
+#[inline]
+pub(crate) fn read_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Writes a big-endian 16-bit field; `at` must lie inside `bytes`.
+#[inline]
+pub(crate) fn write_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -1,0 +1,34 @@
+//! TCP (RFC 9293 section 3.1) and UDP (RFC 768) headers, as far as forwarding needs them.
+
+use super::read_u16;
+use crate::verdict::DropReason;
+
+pub(super) struct Ports {
+    pub(super) source: u16,
+    pub(super) destination: u16,
+    pub(super) tcp_flags: u8,
+}
+
+#[inline]
+pub(super) fn tcp(segment: &[u8]) -> Result<Ports, DropReason> {
+    let header: &[u8; 20] = segment.first_chunk().ok_or(DropReason::TcpShort)?;
+    let header_length = usize::from(header[12] >> 4) * 4;
+    if header_length < 20 || header_length > segment.len() {
+        return Err(DropReason::TcpHeaderLength);
+    }
+    Ok(Ports {
+        source: read_u16(header, 0),
+        destination: read_u16(header, 2),
+        tcp_flags: header[13],
+    })
+}
+
+#[inline]
+pub(super) fn udp(segment: &[u8]) -> Result<Ports, DropReason> {
+    let header: &[u8; 8] = segment.first_chunk().ok_or(DropReason::UdpShort)?;
+    let length = usize::from(read_u16(header, 4));
+    if length < 8 || length > segment.len() {
+        return Err(DropReason::UdpLength);
+    }
+    Ok(Ports { source: read_u16(header, 0), destination: read_u16(header, 2), tcp_flags: 0 })
+}

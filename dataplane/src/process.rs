@@ -1,0 +1,414 @@
+//! The packet path, top to bottom: parse, find, schedule, forward, verdict.
+//!
+//! A burst goes through three passes, each asking for the memory of the next: parse and hash every
+//! frame, compare tags in the buckets, act on the records. The misses of a burst overlap.
+
+use core::net::Ipv4Addr;
+
+use crate::address_set::Role;
+use crate::connection::state::{Direction, State, tcp_flag};
+use crate::connection::{Connection, Flags, RecordId};
+use crate::forward::{self, nat};
+use crate::frame::{Frame, Host};
+use crate::interface::InterfaceId;
+use crate::lane::{BURST, Lane, Staged, Way};
+use crate::neighbour::{Learned, NeighbourId};
+use crate::packet::arp::{self, Arp};
+use crate::packet::ethernet::{self, Link};
+use crate::packet::icmp::{self, Icmp, Quote};
+use crate::packet::{self, Header, Network, Packet, protocol};
+use crate::service::Method;
+use crate::shard::{Common, Shard};
+use crate::time::Tick;
+use crate::verdict::{DropReason, Verdict};
+
+/// What the first pass makes of a frame.
+enum Parsed {
+    /// Done with.
+    Settled(Verdict),
+    /// Staged for the passes to come.
+    Staged,
+}
+
+impl<F: Frame> Shard<F> {
+    /// Judges a burst of at most [`BURST`] frames: `verdicts` gets one for each. Frames that are
+    /// transmitted or held have been rewritten in place, the others are as they came.
+    ///
+    /// # Panics
+    /// When there are more frames than [`BURST`] or fewer verdicts than frames.
+    pub fn process<H: Host<Frame = F>>(
+        &mut self,
+        now: Tick,
+        host: &H,
+        frames: &mut [F],
+        verdicts: &mut [Verdict],
+    ) {
+        assert!(frames.len() <= BURST && frames.len() <= verdicts.len());
+        for frame in frames.iter() {
+            if let Some(first) = frame.bytes().first() {
+                host.prefetch(first);
+            }
+        }
+        self.v4.staged_count = 0;
+        for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts.iter_mut()).enumerate() {
+            *verdict = match self.parse(host, frame, place as u8) {
+                Ok(Parsed::Settled(verdict)) => verdict,
+                Ok(Parsed::Staged) => Verdict::Consumed, // until it is judged below
+                Err(reason) => Verdict::Drop(reason),
+            };
+        }
+        self.v4.judge_staged(&mut self.common, now, host, frames, verdicts);
+        let counters = &self.common.counters;
+        counters.received.add(frames.len() as u64);
+        for verdict in &verdicts[..frames.len()] {
+            if let Verdict::Drop(reason) = *verdict {
+                counters.count_drop(reason, 1);
+            }
+        }
+    }
+
+    #[inline]
+    fn parse<H: Host<Frame = F>>(
+        &mut self,
+        host: &H,
+        frame: &mut F,
+        place: u8,
+    ) -> Result<Parsed, DropReason> {
+        if !frame.is_contiguous() {
+            return Err(DropReason::FrameSegmented);
+        }
+        let bytes = frame.bytes();
+        let link = ethernet::parse(bytes)?;
+        let topology = &self.common.topology;
+        let (id, interface) =
+            topology.interface_of(frame.port(), link.vlan).ok_or(DropReason::UnknownVlan)?;
+        if link.ether_type == ethernet::ARP {
+            return self.arp(frame, &link, id).map(Parsed::Settled);
+        }
+        if link.destination != interface.mac {
+            return Err(DropReason::NotOurMac);
+        }
+        if link.ether_type != Ipv4Addr::ETHER_TYPE {
+            return Err(DropReason::EtherType);
+        }
+        let ip = Ipv4Addr::parse(&bytes[link.length..], frame.header_checksum())?;
+        if ip.protocol == protocol::ICMP {
+            return self.icmp(frame, &link, &ip).map(Parsed::Settled);
+        }
+        let packet = packet::parse_transport(bytes, link.length, ip)?;
+        self.v4.parse_flow(&self.common, host, packet, place)
+    }
+
+    /// Answers requests for our addresses and notes who is where.
+    #[cold]
+    fn arp(
+        &mut self,
+        frame: &mut F,
+        link: &Link,
+        interface: InterfaceId,
+    ) -> Result<Verdict, DropReason> {
+        let arp = Arp::parse(&frame.bytes()[link.length..])?;
+        let mac = self.common.topology.interface(interface).mac;
+        if link.destination != mac && !link.destination.is_group() {
+            return Err(DropReason::NotOurMac);
+        }
+        let ours = Role::OWN.or(Role::VIRTUAL);
+        if self.v4.addresses.role(arp.sender).has(ours) {
+            return Err(DropReason::SourceIsOurs);
+        }
+        if !arp.sender.is_unspecified() {
+            let learned = Learned { interface, address: arp.sender.into(), mac: arp.sender_mac };
+            self.note(learned);
+        }
+        if !arp.is_request {
+            return Ok(Verdict::Consumed);
+        }
+        if !self.v4.addresses.role(arp.target).has(ours) {
+            return Err(DropReason::ArpNotForUs);
+        }
+        let bytes = frame.bytes_mut();
+        bytes[..6].copy_from_slice(&arp.sender_mac.0);
+        bytes[6..12].copy_from_slice(&mac.0);
+        let packet = &mut bytes[link.length..];
+        arp::write(packet, false, (mac, arp.target), (arp.sender_mac, arp.sender));
+        Ok(Verdict::Transmit(frame.port()))
+    }
+
+    /// Answers echo requests to our addresses, and takes errors to their connection's owner.
+    #[cold]
+    fn icmp(
+        &mut self,
+        frame: &mut F,
+        link: &Link,
+        ip: &Header<Ipv4Addr>,
+    ) -> Result<Verdict, DropReason> {
+        let l3 = &frame.bytes()[link.length..];
+        match icmp::parse(l3, ip)? {
+            Icmp::Echo => {
+                let ours = Role::OWN.or(Role::VIRTUAL);
+                if !self.v4.addresses.role(ip.destination).has(ours) {
+                    return Err(DropReason::NotForUs);
+                }
+                if ip.source.is_martian() {
+                    return Err(DropReason::Ipv4Source);
+                }
+                let bytes = frame.bytes_mut();
+                let (destination, rest) = bytes.split_at_mut(6);
+                destination.swap_with_slice(&mut rest[..6]);
+                icmp::answer_echo(&mut bytes[link.length..], ip);
+                Ok(Verdict::Transmit(frame.port()))
+            }
+            Icmp::Error(quote) => {
+                let (client, port) = self.client_of(&quote);
+                let owner = self.v4.connections.hash(client, port).owner(self.common.shards);
+                if owner != self.common.id {
+                    return Ok(Verdict::ToOwner(owner));
+                }
+                Err(DropReason::IcmpUnhandled)
+            }
+            Icmp::Other => Err(DropReason::IcmpUnhandled),
+        }
+    }
+
+    /// The client of the connection that a quoted packet belongs to: where a packet of a virtual
+    /// address went, or else where a packet to a real server came from.
+    fn client_of(&self, quote: &Quote) -> (Ipv4Addr, u16) {
+        let from_virtual = self.v4.addresses.role(quote.source.0).has(Role::VIRTUAL);
+        if from_virtual { quote.destination } else { quote.source }
+    }
+}
+
+impl<A: Network> Lane<A> {
+    /// First pass: which way a packet goes, whose it is, and where its connection would be.
+    #[inline]
+    fn parse_flow<H: Host>(
+        &mut self,
+        common: &Common,
+        host: &H,
+        packet: Packet<A>,
+        place: u8,
+    ) -> Result<Parsed, DropReason> {
+        let to = self.addresses.role(packet.ip.destination);
+        let (way, client, port) = if to.has(Role::VIRTUAL) {
+            (Way::Request, packet.ip.source, packet.source_port)
+        } else if to.has(Role::OWN) {
+            return Err(DropReason::LocalPort);
+        } else if self.addresses.role(packet.ip.source).has(Role::SERVER) {
+            (Way::Reply, packet.ip.destination, packet.destination_port)
+        } else {
+            return Err(DropReason::NotForUs);
+        };
+        let hash = self.connections.hash(client, port);
+        let owner = hash.owner(common.shards);
+        if owner != common.id {
+            return Ok(Parsed::Settled(Verdict::ToOwner(owner)));
+        }
+        host.prefetch(self.connections.bucket_line(hash));
+        self.stage(Staged { packet, hash, guess: RecordId::NONE, way, place });
+        Ok(Parsed::Staged)
+    }
+
+    /// Second and third pass.
+    #[inline]
+    fn judge_staged<H: Host>(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        host: &H,
+        frames: &mut [H::Frame],
+        verdicts: &mut [Verdict],
+    ) {
+        let count = self.staged_count;
+        for staged in &mut self.staged[..count] {
+            staged.guess = self.connections.guess(staged.hash);
+            if let Some(record) = self.connections.guessed(staged.guess) {
+                host.prefetch(record);
+            }
+        }
+        for n in 0..count {
+            let staged = self.staged[n];
+            let place = usize::from(staged.place);
+            let verdict = self.judge(common, now, &mut frames[place], &staged);
+            verdicts[place] = verdict.unwrap_or_else(Verdict::Drop);
+        }
+    }
+
+    #[inline]
+    fn judge<F: Frame>(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        frame: &mut F,
+        staged: &Staged<A>,
+    ) -> Result<Verdict, DropReason> {
+        let mut found = self.find(staged);
+        if let Some(id) = found
+            && now.reached(self.connections.get(id).expires)
+        {
+            common.end(&mut self.connections, id);
+            found = None;
+        }
+        match (staged.way, found) {
+            (Way::Request, Some(id)) => self.request(common, now, frame, &staged.packet, id),
+            (Way::Request, None) => {
+                let id = self.schedule(common, now, staged)?;
+                self.request(common, now, frame, &staged.packet, id)
+            }
+            (Way::Reply, Some(id)) => self.reply(common, now, frame, &staged.packet, id),
+            (Way::Reply, None) => Err(DropReason::NoConnection),
+        }
+    }
+
+    /// A packet from the client on its connection.
+    #[inline]
+    fn request<F: Frame>(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        frame: &mut F,
+        packet: &Packet<A>,
+        id: RecordId,
+    ) -> Result<Verdict, DropReason> {
+        let connection = self.connections.get_mut(id);
+        let slot = &common.servers[connection.server.0 as usize];
+        if !slot.is_available {
+            return Err(DropReason::ServerDeleted);
+        }
+        let traffic = common.counters.server(connection.server);
+        traffic.in_packets.add(1);
+        traffic.in_bytes.add(u64::from(packet.ip.total_length));
+        connection.in_packets = connection.in_packets.wrapping_add(1);
+        let direction = match connection.flags.no_output() {
+            true => Direction::InputOnly,
+            false => Direction::Input,
+        };
+        advance(common, now, connection, direction, packet);
+        if packet.ip.ttl <= 1 {
+            return Err(DropReason::TtlExpired);
+        }
+        let (hop_id, hop) = common.hop_to_server(now, connection.server)?;
+        let (l3, length) = (usize::from(packet.l3), packet.ip.total_length);
+        match connection.flags.method() {
+            Method::Direct => {
+                forward::check_size(length, &hop)?;
+                forward::direct(frame.bytes_mut(), packet);
+                forward::emit(frame, l3, &hop, hop_id)
+            }
+            Method::Tunnel => {
+                common.identification = common.identification.wrapping_add(1).max(1);
+                let outer = &common.servers[connection.server.0 as usize].outer;
+                forward::tunnel(frame, packet, outer, common.identification, &hop, hop_id)
+            }
+            Method::Nat => {
+                forward::check_size(length, &hop)?;
+                nat::request(frame.bytes_mut(), packet, connection);
+                forward::emit(frame, l3, &hop, hop_id)
+            }
+        }
+    }
+
+    /// A packet from a real server behind NAT. A deleted server's replies still pass, uncounted.
+    #[inline]
+    fn reply<F: Frame>(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        frame: &mut F,
+        packet: &Packet<A>,
+        id: RecordId,
+    ) -> Result<Verdict, DropReason> {
+        let connection = self.connections.get_mut(id);
+        if common.servers[connection.server.0 as usize].is_available {
+            let traffic = common.counters.server(connection.server);
+            traffic.out_packets.add(1);
+            traffic.out_bytes.add(u64::from(packet.ip.total_length));
+        }
+        connection.flags.see_output();
+        advance(common, now, connection, Direction::Output, packet);
+        if packet.ip.ttl <= 1 {
+            return Err(DropReason::TtlExpired);
+        }
+        let remembered = connection.client_hop;
+        let (hop_id, hop) = common.hop_towards(now, remembered, connection.client.into())?;
+        connection.client_hop = hop_id;
+        forward::check_size(packet.ip.total_length, &hop)?;
+        nat::reply(frame.bytes_mut(), packet, connection);
+        forward::emit(frame, usize::from(packet.l3), &hop, hop_id)
+    }
+
+    /// Makes a connection for a packet that may open one.
+    #[inline(never)]
+    fn schedule(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        staged: &Staged<A>,
+    ) -> Result<RecordId, DropReason> {
+        let Packet { ip, source_port, destination_port, tcp_flags, .. } = staged.packet;
+        let is_tcp = ip.protocol == protocol::TCP;
+        if is_tcp && (tcp_flags & tcp_flag::RST != 0 || tcp_flags & tcp_flag::SYN == 0) {
+            return Err(DropReason::NoConnection);
+        }
+        if ip.source.is_martian() {
+            return Err(DropReason::Ipv4Source);
+        }
+        if self.addresses.role(ip.source).has(Role::OWN.or(Role::VIRTUAL)) {
+            return Err(DropReason::SourceIsOurs);
+        }
+        let end = (ip.protocol, ip.destination, destination_port);
+        let roster = self.services.get(&end).ok_or(DropReason::NoService)?;
+        let place = roster.scheduler.pick(&roster.members).ok_or(DropReason::NoDestination)?;
+        let member = &roster.members[place];
+        let real = A::from_ip(member.address).ok_or(DropReason::NoDestination)?;
+        let real_port = if member.port == 0 { destination_port } else { member.port };
+        let (header_delta, transport_delta) =
+            nat::deltas((ip.destination, destination_port), (real, real_port));
+        let mut flags = Flags::new(member.method);
+        // A SYN makes a TCP connection active at once, so it is counted where it will be.
+        flags.set_active(is_tcp);
+        let connection = Connection {
+            client: ip.source,
+            virtual_address: ip.destination,
+            real,
+            client_port: source_port,
+            virtual_port: destination_port,
+            real_port,
+            protocol: ip.protocol,
+            state: State::None,
+            expires: now,
+            server: member.id,
+            header_delta,
+            transport_delta,
+            flags,
+            client_hop: NeighbourId::NONE,
+            in_packets: 0,
+        };
+        let id = self.connections.insert(staged.hash, connection)?;
+        member.load.bind(flags.is_active());
+        common.counters.server(member.id).connections.add(1);
+        Ok(id)
+    }
+}
+
+/// Moves a connection on in its protocol and restarts its timer.
+#[inline]
+fn advance<A: Network>(
+    common: &Common,
+    now: Tick,
+    connection: &mut Connection<A>,
+    direction: Direction,
+    packet: &Packet<A>,
+) {
+    let state = connection.state.next(connection.protocol, direction, packet.tcp_flags);
+    connection.expires = now.after_seconds(common.timeouts.of(state));
+    if state == connection.state {
+        return;
+    }
+    connection.state = state;
+    if state.is_active() != connection.flags.is_active() {
+        connection.flags.set_active(state.is_active());
+        if let Some(member) = &common.servers[connection.server.0 as usize].member {
+            member.load.reclassify(state.is_active());
+        }
+    }
+}

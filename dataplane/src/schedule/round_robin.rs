@@ -1,0 +1,138 @@
+//! `rr` and `wrr` (reference: Linux Virtual Server, "Job Scheduling Algorithms").
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Schedule;
+use crate::roster::Member;
+
+/// Place of the first member behind the one whose order is `after`, the roster being in
+/// descending order. The one itself may be gone: its successor is the same.
+fn successor(members: &[Member], after: u32) -> usize {
+    members.partition_point(|member| member.order >= after)
+}
+
+/// Round robin: servers in turn, whatever their weight, leaving out those of weight 0.
+#[derive(Debug)]
+pub(super) struct RoundRobin {
+    /// Order of the server chosen last; one past every order to begin before the first.
+    cursor: AtomicU64,
+}
+
+impl Default for RoundRobin {
+    fn default() -> Self {
+        Self { cursor: AtomicU64::new(BEFORE_FIRST) }
+    }
+}
+
+/// More than any member's order.
+const BEFORE_FIRST: u64 = u32::MAX as u64;
+
+impl Schedule for RoundRobin {
+    fn pick(&self, members: &[Member]) -> Option<usize> {
+        let mut cursor = self.cursor.load(Relaxed);
+        loop {
+            let start = successor(members, cursor as u32);
+            let (wrapped, ahead) = members.split_at(start);
+            let takes = |member: &Member| member.weight > 0;
+            let place = match ahead.iter().position(takes) {
+                Some(place) => start + place,
+                None => wrapped.iter().position(takes)?,
+            };
+            let next = u64::from(members[place].order);
+            match self.cursor.compare_exchange_weak(cursor, next, Relaxed, Relaxed) {
+                Ok(_) => return Some(place),
+                Err(moved) => cursor = moved, // another shard chose: take the one behind its choice
+            }
+        }
+    }
+}
+
+/// Weighted round robin: rounds at falling levels of weight, each taking in turn the servers
+/// whose weight reaches the level.
+#[derive(Debug)]
+pub(super) struct WeightedRoundRobin {
+    /// Order of the server chosen last (upper half) and the current level (lower half).
+    position: AtomicU64,
+    /// Highest level (upper half) and the step between levels, the weights' greatest common
+    /// divisor (lower half).
+    levels: AtomicU64,
+}
+
+impl Default for WeightedRoundRobin {
+    fn default() -> Self {
+        Self {
+            position: AtomicU64::new(pack(BEFORE_FIRST as u32, 0)),
+            levels: AtomicU64::new(pack(0, 1)),
+        }
+    }
+}
+
+fn pack(upper: u32, lower: u32) -> u64 {
+    u64::from(upper) << 32 | u64::from(lower)
+}
+
+fn unpack(both: u64) -> (u32, u32) {
+    ((both >> 32) as u32, both as u32)
+}
+
+impl WeightedRoundRobin {
+    /// The next place after `after` at `level`, or at the levels below it, each walked from the
+    /// first server, and from the top again once the lowest is done.
+    fn next(&self, members: &[Member], after: u32, level: u32) -> Option<(usize, u32)> {
+        let (top, step) = unpack(self.levels.load(Relaxed));
+        if top == 0 {
+            return None;
+        }
+        let reaches = |level: u32| move |member: &Member| member.weight >= level;
+        let mut level = level.max(1);
+        let start = successor(members, after);
+        if let Some(place) = members[start..].iter().position(reaches(level)) {
+            return Some((start + place, level));
+        }
+        // Once down and around through every level. Bounded, because a shard may still hold a
+        // roster whose weights these levels were not made for.
+        for _ in 0..=top / step {
+            level = level.checked_sub(step).filter(|&level| level > 0).unwrap_or(top);
+            if let Some(place) = members.iter().position(reaches(level)) {
+                return Some((place, level));
+            }
+        }
+        None
+    }
+}
+
+impl Schedule for WeightedRoundRobin {
+    fn pick(&self, members: &[Member]) -> Option<usize> {
+        let mut position = self.position.load(Relaxed);
+        loop {
+            let (after, level) = unpack(position);
+            let (place, level) = self.next(members, after, level)?;
+            let next = pack(members[place].order, level);
+            match self.position.compare_exchange_weak(position, next, Relaxed, Relaxed) {
+                Ok(_) => return Some(place),
+                Err(moved) => position = moved,
+            }
+        }
+    }
+
+    fn members_changed(&self, members: &[Member]) {
+        let weights = || members.iter().map(|member| member.weight);
+        let step = weights().fold(0, greatest_common_divisor).max(1);
+        let heaviest = weights().max().unwrap_or(0);
+        let top = heaviest.saturating_sub(step - 1);
+        self.levels.store(pack(top, step), Relaxed);
+        let (_, level) = unpack(self.position.load(Relaxed));
+        let level = if level > top || level == 0 {
+            top
+        } else if step > 1 {
+            level / step * step + 1
+        } else {
+            level
+        };
+        self.position.store(pack(BEFORE_FIRST as u32, level), Relaxed);
+    }
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}

@@ -1,0 +1,93 @@
+//! Choices against the kernel's recorded ones, and against sharing by several shards.
+
+use super::by_name;
+use crate::roster::{Load, Member, ServerId};
+use crate::service::Method;
+use alloc::{sync::Arc, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr};
+
+/// Servers in roster order (newest first) with these weights; the oldest has order 1.
+fn members(weights: &[u32]) -> Vec<Member> {
+    let count = weights.len() as u32;
+    weights
+        .iter()
+        .zip(0..)
+        .map(|(&weight, n)| Member {
+            id: ServerId(n),
+            order: count - n,
+            weight,
+            method: Method::Direct,
+            address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, n as u8)),
+            port: 80,
+            load: Arc::new(Load::default()),
+        })
+        .collect()
+}
+
+fn picks(name: &str, members: &[Member], count: usize) -> Vec<Option<usize>> {
+    let scheduler = by_name(name).unwrap();
+    scheduler.members_changed(members);
+    (0..count)
+        .map(|_| {
+            let place = scheduler.pick(members);
+            if let Some(place) = place {
+                members[place].load.bind(true);
+            }
+            place
+        })
+        .collect()
+}
+
+fn some(places: &[usize]) -> Vec<Option<usize>> {
+    places.iter().copied().map(Some).collect()
+}
+
+#[test]
+fn rr_takes_turns_and_leaves_out_weight_zero() {
+    assert_eq!(picks("rr", &members(&[1, 0, 5]), 5), some(&[0, 2, 0, 2, 0]));
+    assert_eq!(picks("rr", &members(&[0, 0]), 2), [None, None]);
+    assert_eq!(picks("rr", &[], 1), [None]);
+}
+
+#[test]
+fn rr_goes_on_behind_a_deleted_server() {
+    let scheduler = by_name("rr").unwrap();
+    let mut servers = members(&[1, 1, 1, 1]);
+    assert_eq!((0..2).map(|_| scheduler.pick(&servers)).collect::<Vec<_>>(), some(&[0, 1]));
+    servers.remove(1); // the one under the cursor
+    assert_eq!((0..3).map(|_| scheduler.pick(&servers)).collect::<Vec<_>>(), some(&[1, 2, 0]));
+}
+
+#[test]
+fn wrr_walks_levels_of_weight() {
+    // Weights 4, 3, 2: levels 4 to 1 give 0 | 0 1 | 0 1 2 | 0 1 2, the book's AABABCABC.
+    assert_eq!(picks("wrr", &members(&[4, 3, 2]), 10), some(&[0, 0, 1, 0, 1, 2, 0, 1, 2, 0]));
+    // A common divisor of 10: as weights 2 and 1.
+    assert_eq!(picks("wrr", &members(&[20, 10]), 6), some(&[0, 0, 1, 0, 0, 1]));
+    assert_eq!(picks("wrr", &members(&[0, 1]), 2), some(&[1, 1]));
+    assert_eq!(picks("wrr", &members(&[0]), 1), [None]);
+}
+
+#[test]
+fn wlc_weighs_and_lc_does_not() {
+    assert_eq!(picks("lc", &members(&[1, 3]), 4), some(&[0, 1, 0, 1]));
+    assert_eq!(picks("wlc", &members(&[1, 3]), 5), some(&[0, 1, 1, 1, 0]));
+    assert_eq!(picks("wlc", &members(&[0, 0]), 1), [None]);
+}
+
+#[test]
+fn an_active_connection_counts_as_256_inactive_ones() {
+    let servers = members(&[1, 1]);
+    servers[0].load.bind(true);
+    for _ in 0..256 {
+        servers[1].load.bind(false);
+    }
+    assert_eq!(by_name("lc").unwrap().pick(&servers), Some(0), "a tie goes to the first");
+    servers[0].load.bind(false);
+    assert_eq!(by_name("lc").unwrap().pick(&servers), Some(1));
+}
+
+#[test]
+fn unknown_names_are_refused() {
+    assert!(by_name("wcl").is_none() && by_name("").is_none());
+}
