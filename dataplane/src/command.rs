@@ -10,7 +10,7 @@ use crate::service::ServiceKey;
 
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
 /// applied by every shard or by none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Adds a service, or replaces its roster.
     PutService(Arc<Roster>),
@@ -32,7 +32,7 @@ pub enum Reply {
 }
 
 /// Part of a shard's connections: a table is read page by page, so that no read holds up packets.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ConnectionPage {
     /// Record to go on with; in a reply, where the next page begins, or `None` at the end.
     pub from: Option<u32>,

@@ -32,7 +32,7 @@ const WAITING_PER_HOP: usize = 64;
 /// Addresses heard of that the other shards have not been told yet.
 const LEARNED: usize = 64;
 /// Records looked at for expiry in one call, so that no sweep holds up packets.
-const SWEEP: u32 = 64;
+const SWEEP: u32 = 256;
 
 /// How large a shard's tables are, and its place among its peers.
 #[derive(Clone, Copy, Debug)]

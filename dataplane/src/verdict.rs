@@ -1,6 +1,6 @@
 //! What becomes of a frame, and the one list of reasons for which it may be dropped.
 
-/// A port of the engine, numbered from 0 in the order of the configuration.
+/// A port of the engine, by the engine's own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PortId(pub u16);
 

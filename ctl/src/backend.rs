@@ -1,0 +1,164 @@
+//! What commands are put to: the table of virtual services, its connections, timeouts and sync daemons.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
+
+use crate::command::{DaemonSpec, Role, Timeouts};
+use crate::refusal::Refusal;
+
+/// A director as seen by commands: one method per operation, each done wholly or refused wholly.
+///
+/// Reading takes `&mut self` too, so that an implementation may gather from its workers.
+pub trait Backend {
+    /// Adds a virtual service.
+    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal>;
+    /// Replaces all attributes of a virtual service.
+    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal>;
+    /// Deletes a virtual service and its real servers.
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Refusal>;
+    /// Deletes every virtual service.
+    fn flush(&mut self) -> Result<(), Refusal>;
+    /// Adds a real server to a virtual service.
+    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal>;
+    /// Replaces all attributes of a real server.
+    fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal>;
+    /// Takes a real server out of a virtual service.
+    fn delete_server(
+        &mut self,
+        service: &ServiceKey,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<(), Refusal>;
+    /// Sets the counters of a service and its servers to zero; without a service, all of them and the totals.
+    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Refusal>;
+    /// Changes timeouts; a 0 keeps the present value.
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Refusal>;
+    /// Starts a sync daemon.
+    fn start_daemon(&mut self, spec: DaemonSpec) -> Result<(), Refusal>;
+    /// Stops a sync daemon.
+    fn stop_daemon(&mut self, role: Role, sync_id: u8) -> Result<(), Refusal>;
+    /// Every virtual service with its servers, in the back end's own order.
+    fn table(&mut self) -> Result<Table, Refusal>;
+    /// One virtual service with its servers; only this very key, never a wildcard.
+    fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal>;
+    /// Every connection and template.
+    fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal>;
+    /// The timeouts of connections.
+    fn timeouts(&mut self) -> Result<Timeouts, Refusal>;
+    /// The sync daemons that run, in the order to print.
+    fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
+}
+
+/// Every virtual service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Buckets of the connection table, for the version line.
+    pub size_buckets: u64,
+    /// The services in the back end's order (`--nosort` prints it).
+    pub services: Vec<ServiceRow>,
+}
+
+/// A virtual service in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRow {
+    /// As configured.
+    pub spec: ServiceSpec,
+    /// Counted so far.
+    pub traffic: Traffic,
+    /// Counted per second.
+    pub rates: Rates,
+    /// Its real servers in the back end's order.
+    pub servers: Vec<ServerRow>,
+}
+
+/// A real server in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerRow {
+    /// As configured.
+    pub spec: ServerSpec,
+    /// Active connections.
+    pub active: u32,
+    /// Inactive connections.
+    pub inactive: u32,
+    /// Persistence templates.
+    pub persistent: u32,
+    /// Counted so far.
+    pub traffic: Traffic,
+    /// Counted per second.
+    pub rates: Rates,
+}
+
+/// Traffic per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// New connections.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets from servers.
+    pub out_packets: u64,
+    /// IP bytes from clients.
+    pub in_bytes: u64,
+    /// IP bytes from servers.
+    pub out_bytes: u64,
+}
+
+/// A connection or a persistence template in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRow {
+    /// `TCP`, `UDP`, `SCTP`, or `IP` for the template of a firewall-mark service.
+    pub protocol: &'static str,
+    /// The client; port 0 in a template.
+    pub client: SocketAddr,
+    /// The virtual end; [`mark_address`] in the template of a firewall-mark service.
+    pub virtual_end: SocketAddr,
+    /// The real server.
+    pub real: SocketAddr,
+    /// Name of the state, such as `ESTABLISHED`.
+    pub state: Cow<'static, str>,
+    /// Seconds until it expires.
+    pub expires_s: u64,
+    /// What the persistence engine says of it, if one made it.
+    pub engine: Option<EngineData>,
+}
+
+/// What a persistence engine says of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineData {
+    /// Name of the engine.
+    pub name: String,
+    /// Its data, such as a SIP call id.
+    pub data: String,
+}
+
+/// The virtual end that stands for a firewall mark in a template.
+#[must_use]
+pub fn mark_address(mark: u32, family: Family) -> SocketAddr {
+    let address = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::from(mark)),
+        // The kernel keeps the mark in the first of the address's four words.
+        Family::V6 => IpAddr::V6(Ipv6Addr::from(u128::from(mark) << 96)),
+    };
+    SocketAddr::new(address, 0)
+}
+
+/// A sync daemon that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonRow {
+    /// Master or backup.
+    pub role: Role,
+    /// Interface of the multicast group.
+    pub interface: String,
+    /// Sync id.
+    pub sync_id: u8,
+    /// Longest message in bytes; 0 is not printed.
+    pub max_length: u16,
+    /// Multicast group, if the back end says it.
+    pub group: Option<IpAddr>,
+    /// UDP port; 0 is not printed.
+    pub port: u16,
+    /// Time to live; 0 is not printed.
+    pub ttl: u8,
+}

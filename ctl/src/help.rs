@@ -1,0 +1,116 @@
+//! The help text and the version line.
+
+/// The output of `-v`. Scripts look for `IPVS` and the version of ipvsadm in it.
+#[must_use]
+pub fn version_line() -> String {
+    "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n".to_owned()
+}
+
+/// The output of `-h`.
+#[must_use]
+pub fn text(program: &str) -> String {
+    let version = version_line();
+    let ours = env!("CARGO_PKG_VERSION");
+    let head = format!(
+        "{version}This is pollvs {ours}, a user-space director with ipvsadm's commands.\n\n"
+    );
+    head + &BODY.replace("PROG", program)
+}
+
+const BODY: &str = "\
+Usage:
+  PROG -A|-E SERVICE [-s SCHEDULER] [-b FLAGS] [-p [SECONDS]] [-M MASK] [--pe ENGINE] [-o]
+  PROG -D SERVICE
+  PROG -C
+  PROG -R
+  PROG -S [-n]
+  PROG -a|-e SERVICE -r HOST[:PORT] [-g|-i|-m] [-w WEIGHT] [-x UPPER] [-y LOWER] [TUNNEL]
+  PROG -d SERVICE -r HOST[:PORT]
+  PROG -L|-l [SERVICE] [-n] [--stats|--rate|--thresholds|--persistent-conn|--tun-info] [--nosort] [--exact]
+  PROG -L -c [-n] [--persistent-conn]
+  PROG -L --timeout
+  PROG -L --daemon
+  PROG -Z [SERVICE]
+  PROG --set TCP TCPFIN UDP
+  PROG --start-daemon master|backup [DAEMON]
+  PROG --stop-daemon master|backup [--syncid ID]
+  PROG -h
+  PROG -v
+The command comes first. Without any words, PROG does -L.
+
+Commands:
+  -A, --add-service          add a virtual service
+  -E, --edit-service         replace all attributes of a virtual service
+  -D, --delete-service       delete a virtual service and its real servers
+  -C, --clear                delete every virtual service
+  -R, --restore              read commands from standard input, one a line
+  -S, --save                 print the table as commands that -R reads
+  -a, --add-server           add a real server to a virtual service
+  -e, --edit-server          replace all attributes of a real server
+  -d, --delete-server        take a real server out of a virtual service
+  -L, -l, --list             list services, connections, timeouts or sync daemons
+  -Z, --zero                 set the counters of a service, or all of them, to 0
+      --set TCP TCPFIN UDP   set the connection timeouts in seconds; 0 keeps one as it is
+      --start-daemon STATE   start the sync daemon: master sends connections, backup receives them
+      --stop-daemon STATE    stop the sync daemon
+  -h, --help                 print this text
+  -v, --version              print the version
+
+SERVICE is one of:
+  -t, --tcp-service HOST[:PORT]    TCP; PORT 0 or none takes every port and needs -p
+  -u, --udp-service HOST[:PORT]    UDP
+      --sctp-service HOST[:PORT]   SCTP
+  -f, --fwmark-service MARK        packets with a firewall mark, 1 to 4294967295
+  -6, --ipv6                       the mark is on IPv6 packets; stands after -f
+An IPv6 HOST with a port is written in brackets: [2001:db8::1]:80.
+
+Options of a service:
+  -s, --scheduler NAME       rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh or twos (default: wlc)
+  -b, --sched-flags FLAGS    list with commas: flag-1, flag-2, flag-3; for sh: sh-fallback, sh-port;
+                             for mh: mh-fallback, mh-port
+  -p, --persistent [SECONDS] keep a client at its server, 1 to 2678400 (default: 360)
+  -M, --netmask MASK         clients kept together: an IPv4 mask, or an IPv6 prefix length after the service
+                             (default: 255.255.255.255 or 128)
+      --pe ENGINE            persistence engine, such as sip
+  -o, --ops                  schedule every datagram by itself (UDP)
+
+Options of a server:
+  -r, --real-server HOST[:PORT]  the server (default port: the service's)
+  -g, --gatewaying           forward at the link layer (default); the port is the service's
+  -i, --ipip                 forward through a tunnel; the port is the service's
+  -m, --masquerading         forward by network address translation
+  -w, --weight WEIGHT        share of new connections, 0 to 2147483647 (default: 1)
+  -x, --u-threshold UPPER    connections at which the server is full (default: 0, no limit)
+  -y, --l-threshold LOWER    connections at which it is free again (default: 0, 3/4 of UPPER)
+TUNNEL, with -i:
+      --tun-type TYPE        ipip, gue or gre (default: ipip)
+      --tun-port PORT        UDP port of gue, 1 to 65535
+      --tun-nocsum           no checksum in the tunnel header of gue or gre (default)
+      --tun-csum             checksum in the tunnel header of gue or gre
+      --tun-remcsum          remote checksum offload of gue
+
+Options of lists:
+  -n, --numeric              addresses and ports as numbers
+  -c, --connection           connections
+      --timeout              timeouts: tcp, tcpfin, udp
+      --daemon               sync daemons
+      --stats                counters
+      --rate                 counters per second
+      --thresholds           thresholds of servers
+      --persistent-conn      persistent connections; with -c, what persistence engines say
+      --tun-info             tunnel options of servers
+      --nosort               in the director's order
+      --sort                 sorted (default)
+  -X, --exact                large numbers in full
+
+DAEMON:
+      --syncid ID            accept only messages with this id, 0 to 255 (default: 0)
+      --mcast-interface NAME interface of the group (default: eth0)
+      --mcast-group ADDRESS  IPv4 or IPv6 multicast group (default: 224.0.0.81)
+      --mcast-port PORT      UDP port, 1 to 65535 (default: 8848)
+      --mcast-ttl TTL        time to live of messages, 1 to 255 (default: 1)
+      --sync-maxlen BYTES    longest message, 1 to 65507 (default: by the interface)
+
+Called as pollvsadm, the very first words may be --socket PATH: the control socket of the daemon
+(default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).
+";

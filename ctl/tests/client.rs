@@ -1,0 +1,203 @@
+//! The program itself, against a daemon that is a thread of the test.
+
+mod toy;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use ctl::names::NumericNames;
+use ctl::protocol::serve;
+use toy::Toy;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pollvsadm");
+
+/// A fresh folder for one test.
+fn folder(name: &str) -> PathBuf {
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).expect("a folder");
+    path
+}
+
+/// A daemon that serves its connections one by one; gives its socket.
+fn daemon(name: &str) -> PathBuf {
+    let socket = folder(name).join("s");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    std::thread::spawn(move || {
+        let mut toy = Toy::default();
+        for stream in listener.incoming().flatten() {
+            // A client that goes away early is its own business.
+            let _ = serve(stream, &mut toy, &NumericNames);
+        }
+    });
+    socket
+}
+
+fn run(program: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(program)
+        .args(args)
+        .env_remove("POLLVS_SOCKET")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    // A program that does not read its input is fine.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("an end")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn commands_reach_the_daemon() {
+    let socket = daemon("commands");
+    let socket = socket.to_str().expect("a path");
+    let ask = |args: &[&str], input: &str| {
+        let args: Vec<&str> = ["--socket", socket].iter().chain(args).copied().collect();
+        let output = run(Path::new(PROGRAM), &args, input);
+        (
+            output.status.code().expect("a status"),
+            text(&output.stdout).to_owned(),
+            text(&output.stderr).to_owned(),
+        )
+    };
+    let done = (0, String::new(), String::new());
+    assert_eq!(ask(&["-A", "-t", "10.0.0.1:80", "-s", "rr"], ""), done);
+    let refused = (255, String::new(), "Service already exists\n".to_owned());
+    assert_eq!(ask(&["-A", "-t", "10.0.0.1:80"], ""), refused);
+    let input: String = (1..=3000).map(|mark| format!("-A -f {mark}\n")).collect();
+    assert_eq!(ask(&["-R"], &input), done);
+    let (status, list, _) = ask(&["-S", "-n"], "");
+    assert_eq!((status, list.lines().count()), (0, 3001));
+    // A wrong restore does not send its input.
+    let wrong = "Illegal 'numeric' option with the 'restore' command\n".to_owned();
+    assert_eq!(ask(&["-R", "-n"], "-C\n"), (2, String::new(), wrong));
+    let odd = (2, String::new(), "unexpected argument a \"b\"\n\n".to_owned());
+    assert_eq!(ask(&["-L", "a \"b\"\n"], ""), odd);
+    // Only the very first words can name the socket.
+    let (status, _, message) = ask(&["-L", "--socket", socket], "");
+    assert_eq!((status, message.as_str()), (255, "--socket: unknown option\n"));
+}
+
+#[test]
+fn a_wrong_restore_does_not_wait_for_input() {
+    let socket = daemon("wrong-restore");
+    let mut child = Command::new(PROGRAM)
+        .args(["-R", "-n"])
+        .env("POLLVS_SOCKET", socket)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "it waits for its input");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn without_a_daemon() {
+    let folder = folder("absent");
+    let socket = folder.join("s");
+    let socket = socket.to_str().expect("a path");
+    let output = run(Path::new(PROGRAM), &["--socket", socket, "-L"], "");
+    let message = format!(
+        "Can't initialize ipvs: No such file or directory\nIs pollvsd running? Tried its socket {socket}; start \
+         pollvsd, or name another socket with --socket PATH or POLLVS_SOCKET.\n"
+    );
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), message.as_str()));
+
+    // A socket that nobody listens to any more.
+    drop(UnixListener::bind(socket).expect("a socket"));
+    let output = run(Path::new(PROGRAM), &["--socket", socket, "-L"], "");
+    assert!(text(&output.stderr).starts_with("Can't initialize ipvs: Connection refused\n"));
+
+    let output = run(Path::new(PROGRAM), &["--socket"], "");
+    assert_eq!(output.status.code(), Some(2));
+
+    // Help and version need none.
+    for (option, start) in [("-v", "ipvsadm v1.31"), ("--help", "ipvsadm v1.31")] {
+        let output = run(Path::new(PROGRAM), &["--socket", socket, option], "");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+        assert!(text(&output.stdout).starts_with(start));
+    }
+}
+
+#[test]
+fn as_ipvsadm_there_is_no_socket_option() {
+    let link = folder("ipvsadm").join("ipvsadm");
+    std::os::unix::fs::symlink(PROGRAM, &link).expect("a link");
+    let socket = daemon("as-ipvsadm");
+    let output = Command::new(&link)
+        .args(["--socket", "/x", "-L"])
+        .env("POLLVS_SOCKET", &socket)
+        .output()
+        .expect("the program");
+    let link = link.to_str().expect("a path");
+    let message = format!("Try `{link} -h' or '{link} --help' for more information.\n");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(255), message.as_str()));
+}
+
+#[test]
+fn a_silent_daemon_is_given_up() {
+    let socket = folder("silent").join("s");
+    let _listener = UnixListener::bind(&socket).expect("a socket");
+    let start = Instant::now();
+    let output = run(Path::new(PROGRAM), &["--socket", socket.to_str().expect("a path"), "-L"], "");
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("Can't initialize ipvs: no answer in time\n"));
+}
+
+#[test]
+fn a_daemon_that_talks_nonsense() {
+    for (name, answer) in [
+        ("empty", ""),
+        ("text", "HTTP/1.1 400 Bad Request\r\n"),
+        ("short", "0 100 0\nabc"),
+        ("endless", &"9".repeat(1000)),
+    ] {
+        let socket = folder(name).join("s");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let answer = answer.to_owned();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let _ = stream.read(&mut [0; 100]);
+            stream.write_all(answer.as_bytes()).expect("a client that listens");
+            let _ = stream.shutdown(Shutdown::Both);
+        });
+        let output =
+            run(Path::new(PROGRAM), &["--socket", socket.to_str().expect("a path"), "-L"], "");
+        daemon.join().expect("the daemon");
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert!(text(&output.stderr).starts_with("Can't initialize ipvs: "), "{name}");
+    }
+}
+
+#[test]
+fn a_closed_output_is_no_panic() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let child = Command::new(PROGRAM)
+        .arg("--help")
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -1,0 +1,301 @@
+//! A director that only keeps its table, with the kernel's order of tests and its order of rows.
+// Not every test file uses all of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ctl::backend::{Backend, ConnectionRow, DaemonRow, Rates, ServerRow, ServiceRow, Table};
+use ctl::command::{DaemonSpec, Role, Timeouts};
+use ctl::names::{Names, Services};
+use ctl::refusal::Refusal;
+use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
+
+const SCHEDULERS: [&str; 15] = [
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
+    "none",
+];
+
+/// The toy director.
+#[derive(Debug)]
+pub struct Toy {
+    /// Newest first.
+    pub services: Vec<ServiceRow>,
+    pub connections: Vec<ConnectionRow>,
+    pub timeouts: Timeouts,
+    pub daemons: Vec<DaemonRow>,
+    /// Every operation is refused for this reason.
+    pub broken: Option<Refusal>,
+}
+
+impl Default for Toy {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            connections: Vec::new(),
+            timeouts: Timeouts { tcp_s: 900, tcp_fin_s: 120, udp_s: 300 },
+            daemons: Vec::new(),
+            broken: None,
+        }
+    }
+}
+
+impl Toy {
+    fn check(&self) -> Result<(), Refusal> {
+        self.broken.map_or(Ok(()), Err)
+    }
+
+    fn find(&mut self, key: &ServiceKey) -> Option<&mut ServiceRow> {
+        self.services.iter_mut().find(|row| row.spec.key == *key)
+    }
+
+    fn known(spec: &ServiceSpec) -> Result<(), Refusal> {
+        let engine = spec.persistence_engine.as_deref();
+        if SCHEDULERS.contains(&spec.scheduler.as_str()) && engine.is_none_or(|e| e == "sip") {
+            Ok(())
+        } else {
+            Err(Refusal::SchedulerOrEngineNotFound)
+        }
+    }
+
+    /// The tests that adding and editing a server share.
+    fn judge(&mut self, key: &ServiceKey, server: &ServerSpec) -> Result<(), Refusal> {
+        self.check()?;
+        let daemons = !self.daemons.is_empty();
+        self.find(key).ok_or(Refusal::ServiceNotDefined)?;
+        let mixed = Family::of(server.address) != key.family();
+        if mixed && (server.method != Method::Tunnel || daemons) {
+            return Err(Refusal::InvalidOperation);
+        }
+        if server.lower_threshold > server.upper_threshold {
+            return Err(Refusal::OutOfRange);
+        }
+        Ok(())
+    }
+}
+
+fn row_of(spec: ServerSpec) -> ServerRow {
+    let (traffic, rates) = (Traffic::default(), Rates::default());
+    ServerRow { spec, active: 0, inactive: 0, persistent: 0, traffic, rates }
+}
+
+fn same(row: &ServerRow, address: IpAddr, port: u16) -> bool {
+    row.spec.address == address && row.spec.port == port
+}
+
+fn takes_servers(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => {
+            !(a.is_unspecified()
+                || a.is_broadcast()
+                || a.is_multicast()
+                || a == Ipv4Addr::new(127, 255, 255, 255))
+        }
+        IpAddr::V6(a) => {
+            !(a.is_unspecified() || a.is_multicast() || a.segments()[0] & 0xffc0 == 0xfe80)
+        }
+    }
+}
+
+/// Where the recorded kernel kept a service: its table of addresses, then its table of marks.
+fn bucket(key: &ServiceKey) -> (bool, u32) {
+    match *key {
+        ServiceKey::Address { protocol, address, port } => {
+            let folded = match address {
+                IpAddr::V4(a) => u32::from(a),
+                IpAddr::V6(a) => {
+                    let bits = u128::from(a);
+                    [96, 64, 32, 0].iter().fold(0, |sum, shift| sum ^ (bits >> shift) as u32)
+                }
+            };
+            let port = u32::from(port);
+            (false, (protocol as u32 ^ folded ^ (port >> 8) ^ port ^ 0x20) & 255)
+        }
+        ServiceKey::Mark { mark, .. } => (true, mark & 255),
+    }
+}
+
+impl Backend for Toy {
+    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+        self.check()?;
+        if self.find(&spec.key).is_some() {
+            return Err(Refusal::ServiceExists);
+        }
+        Self::known(&spec)?;
+        let (traffic, rates, servers) = (Traffic::default(), Rates::default(), Vec::new());
+        self.services.insert(0, ServiceRow { spec, traffic, rates, servers });
+        Ok(())
+    }
+
+    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+        self.check()?;
+        let row = self.find(&spec.key).ok_or(Refusal::NoSuchService)?;
+        Self::known(&spec)?;
+        row.spec = spec;
+        Ok(())
+    }
+
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Refusal> {
+        self.check()?;
+        self.find(key).ok_or(Refusal::NoSuchService)?;
+        self.services.retain(|row| row.spec.key != *key);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        self.check()?;
+        self.services.clear();
+        Ok(())
+    }
+
+    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+        self.judge(service, &server)?;
+        let row = self.find(service).ok_or(Refusal::ServiceNotDefined)?;
+        if row.servers.iter().any(|row| same(row, server.address, server.port)) {
+            return Err(Refusal::ServerExists);
+        }
+        if !takes_servers(server.address) {
+            return Err(Refusal::InvalidOperation);
+        }
+        row.servers.insert(0, row_of(server));
+        Ok(())
+    }
+
+    fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+        self.judge(service, &server)?;
+        let row = self.find(service).ok_or(Refusal::ServiceNotDefined)?;
+        let found = row.servers.iter_mut().find(|row| same(row, server.address, server.port));
+        found.ok_or(Refusal::NoSuchServer)?.spec = server;
+        Ok(())
+    }
+
+    fn delete_server(
+        &mut self,
+        service: &ServiceKey,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<(), Refusal> {
+        self.check()?;
+        let row = self.find(service).ok_or(Refusal::ServiceNotDefined)?;
+        let found = row.servers.iter().position(|row| same(row, address, port));
+        row.servers.remove(found.ok_or(Refusal::NoSuchServer)?);
+        Ok(())
+    }
+
+    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Refusal> {
+        self.check()?;
+        match service {
+            Some(key) => self.find(key).map(|_| ()).ok_or(Refusal::NoSuchService),
+            None => Ok(()),
+        }
+    }
+
+    fn set_timeouts(&mut self, new: Timeouts) -> Result<(), Refusal> {
+        self.check()?;
+        let pick = |new: u32, old: u32| if new == 0 { old } else { new };
+        self.timeouts = Timeouts {
+            tcp_s: pick(new.tcp_s, self.timeouts.tcp_s),
+            tcp_fin_s: pick(new.tcp_fin_s, self.timeouts.tcp_fin_s),
+            udp_s: pick(new.udp_s, self.timeouts.udp_s),
+        };
+        Ok(())
+    }
+
+    fn start_daemon(&mut self, spec: DaemonSpec) -> Result<(), Refusal> {
+        self.check()?;
+        if spec.interface != "lo" {
+            return Err(Refusal::NoDevice);
+        }
+        if self.daemons.iter().any(|row| row.role == spec.role) {
+            return Err(Refusal::DaemonRuns);
+        }
+        let group = spec.group.unwrap_or(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81)));
+        if group.is_ipv6() {
+            return Err(Refusal::NetworkUnreachable);
+        }
+        // The recorded machine's loopback interface: 65535 less the headers.
+        let default = if spec.role == Role::Master { 1472 } else { 65507 };
+        self.daemons.push(DaemonRow {
+            role: spec.role,
+            interface: spec.interface,
+            sync_id: spec.sync_id,
+            max_length: spec.max_length.unwrap_or(default),
+            group: Some(group),
+            port: spec.port.unwrap_or(8848),
+            ttl: spec.ttl.unwrap_or(1),
+        });
+        self.daemons.sort_by_key(|row| row.role);
+        Ok(())
+    }
+
+    fn stop_daemon(&mut self, role: Role, _: u8) -> Result<(), Refusal> {
+        self.check()?;
+        let found = self.daemons.iter().position(|row| row.role == role);
+        self.daemons.remove(found.ok_or(Refusal::NoDaemon)?);
+        Ok(())
+    }
+
+    fn table(&mut self) -> Result<Table, Refusal> {
+        self.check()?;
+        let mut services = self.services.clone();
+        services.sort_by_key(|row| bucket(&row.spec.key));
+        Ok(Table { size_buckets: 4096, services })
+    }
+
+    fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
+        self.check()?;
+        self.find(key).cloned().ok_or(Refusal::NoSuchService)
+    }
+
+    fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal> {
+        self.check()?;
+        Ok(self.connections.clone())
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
+        self.check()?;
+        Ok(self.timeouts)
+    }
+
+    fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {
+        self.check()?;
+        Ok(self.daemons.clone())
+    }
+}
+
+/// The names of the recorded machine.
+#[derive(Debug)]
+pub struct RecordedNames(Services);
+
+impl Default for RecordedNames {
+    fn default() -> Self {
+        Self(Services::parse(
+            "domain 53/tcp\nhttp 80/tcp www # web\nkerberos 88/tcp kerberos5 krb5\niso-tsap 102/tcp tsap\n\
+             acr-nema 104/tcp dicom\npoppassd 106/tcp\nhttps 443/tcp\nsip 5060/tcp\nhttp-alt 8080/tcp webcache\n\
+             domain 53/udp\nsip 5060/udp\nsip-tls 5061/udp\nmdns 5353/udp\n",
+        ))
+    }
+}
+
+impl Names for RecordedNames {
+    fn host_v4(&self, name: &str) -> Option<Ipv4Addr> {
+        (name == "localhost").then_some(Ipv4Addr::LOCALHOST)
+    }
+
+    fn host_name(&self, address: IpAddr) -> Option<String> {
+        let own = ["127.0.0.1", "::1"].map(|a| a.parse::<IpAddr>().expect("an address"));
+        own.contains(&address).then(|| "localhost".to_owned())
+    }
+
+    fn service_port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        self.0.port(name, protocol)
+    }
+
+    fn service_name(&self, port: u16, protocol: Protocol) -> Option<String> {
+        self.0.name(port, protocol).map(str::to_owned)
+    }
+}
+
+/// The words of a command line.
+pub fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}

@@ -1,0 +1,395 @@
+//! Shards with one director, and a driver that does with verdicts what the engine does.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use dataplane::BURST;
+use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
+use dataplane::connection::TableSize;
+use dataplane::counters::Counters;
+use dataplane::director::Director;
+use dataplane::frame::Frame;
+use dataplane::hash::{HashKey, owner_of};
+use dataplane::interface::{Interface, Route, Topology};
+use dataplane::refusal::Refusal;
+use dataplane::roster::ServerId;
+use dataplane::service::{ServerSpec, ServiceKey, ServiceSpec, Traffic};
+use dataplane::shard::{Shard, ShardConfig};
+use dataplane::time::Tick;
+use dataplane::verdict::{DropReason, PortId, ShardId, Verdict};
+
+use super::build::Packet;
+use super::frame::{TestFrame, TestHost};
+use super::names::{CLIENTS, GATEWAY, JUMBO, SERVERS, VLAN, end, ip, mac_of, own_mac};
+
+/// How large a laboratory is.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) shards: u16,
+    pub(crate) connections: u32,
+    pub(crate) services: usize,
+    pub(crate) servers: usize,
+    pub(crate) neighbours: u16,
+    /// Whether every next hop is configured, so that no ARP is needed.
+    pub(crate) knows_hops: bool,
+    /// When it begins.
+    pub(crate) start: Tick,
+}
+
+pub(crate) const SIZE: Size = Size {
+    shards: 1,
+    connections: 4096,
+    services: 16,
+    servers: 32,
+    neighbours: 64,
+    knows_hops: true,
+    start: Tick(0),
+};
+
+/// What became of a frame, all said and done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    Sent(PortId, Vec<u8>),
+    /// Waits for its next hop.
+    Held,
+    Consumed,
+    Dropped(DropReason),
+}
+
+impl Outcome {
+    /// The bytes sent.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Sent(_, bytes) => bytes,
+            other => panic!("not sent but {other:?}"),
+        }
+    }
+}
+
+pub(crate) struct Lab {
+    key: HashKey,
+    pub(crate) shards: Vec<Shard<TestFrame>>,
+    pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) director: Director,
+    pub(crate) host: TestHost,
+    pub(crate) now: Tick,
+    /// Verdicts given so far: all of them, and `ToOwner` alone.
+    pub(crate) verdicts: u64,
+    pub(crate) handed_over: u64,
+}
+
+impl Lab {
+    pub(crate) fn new(size: Size) -> Self {
+        let key = HashKey::new([0x1234_5678, 0x9abc_def0, 0x0fed_cba9]);
+        let topology = Arc::new(topology());
+        let counters: Vec<_> =
+            (0..size.shards).map(|_| Arc::new(Counters::new(size.servers))).collect();
+        let mut shards: Vec<Shard<TestFrame>> = (0..size.shards)
+            .map(|n| {
+                let config = ShardConfig {
+                    id: ShardId(n),
+                    shards: size.shards,
+                    key,
+                    table: TableSize { connections: size.connections },
+                    services: size.services,
+                    servers: size.servers,
+                    neighbours: size.neighbours,
+                };
+                let counters = Arc::clone(&counters[usize::from(n)]);
+                Shard::new(&config, Arc::clone(&topology), counters)
+            })
+            .collect();
+        if size.knows_hops {
+            for shard in &mut shards {
+                for address in known_hops() {
+                    shard.fix_neighbour(address.into(), mac_of(address)).unwrap();
+                }
+            }
+        }
+        let director = Director::new(size.services, size.servers);
+        let (host, now) = (TestHost::new(), size.start);
+        Self { key, shards, counters, director, host, now, verdicts: 0, handed_over: 0 }
+    }
+
+    // Time.
+
+    pub(crate) fn wait_ticks(&mut self, ticks: u32) {
+        self.now = self.now.after(ticks);
+    }
+
+    pub(crate) fn wait(&mut self, seconds: u32) {
+        self.now = self.now.after_seconds(seconds);
+    }
+
+    /// What shards do between bursts.
+    pub(crate) fn tick(&mut self) {
+        for shard in &mut self.shards {
+            shard.tick(self.now, &mut self.host);
+        }
+    }
+
+    /// Lets seconds pass as on a quiet machine: ten ticks of the shards in each.
+    pub(crate) fn idle(&mut self, seconds: u32) {
+        for _ in 0..seconds * 10 {
+            self.wait_ticks(10);
+            self.tick();
+        }
+    }
+
+    pub(crate) fn sweep_all(&mut self) {
+        for shard in &mut self.shards {
+            shard.sweep_all(self.now);
+        }
+    }
+
+    // Control.
+
+    pub(crate) fn apply(&mut self, command: &Command) {
+        for shard in &mut self.shards {
+            let copy = match command {
+                Command::PutService(roster) => Command::PutService(Arc::clone(roster)),
+                Command::RemoveService(key) => Command::RemoveService(*key),
+                Command::ReleaseServer(id) => Command::ReleaseServer(*id),
+                Command::Connections(_) => panic!("a question, not a change"),
+            };
+            assert!(matches!(shard.apply(self.now, copy), Reply::Done(_)));
+        }
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Director, &dyn Fn(ServerId) -> Traffic) -> Result<Command, Refusal>,
+    ) {
+        let counters = self.counters.clone();
+        let command = change(&mut self.director, &|id| sum(&counters, id)).unwrap();
+        self.apply(&command);
+    }
+
+    pub(crate) fn add_service(&mut self, spec: ServiceSpec) {
+        self.change(|director, _| director.add_service(spec));
+    }
+
+    pub(crate) fn edit_service(&mut self, spec: ServiceSpec) {
+        self.change(|director, _| director.edit_service(spec));
+    }
+
+    pub(crate) fn delete_service(&mut self, key: &ServiceKey) {
+        self.change(|director, _| director.delete_service(key));
+    }
+
+    pub(crate) fn add_server(&mut self, key: &ServiceKey, spec: ServerSpec) {
+        self.change(|director, read| director.add_server(key, spec, read));
+    }
+
+    pub(crate) fn edit_server(&mut self, key: &ServiceKey, spec: ServerSpec) {
+        self.change(|director, _| director.edit_server(key, spec));
+    }
+
+    pub(crate) fn delete_server(&mut self, key: &ServiceKey, text: &str) {
+        let (address, port) = end(text);
+        self.change(|director, read| director.delete_server(key, address.into(), port, read));
+    }
+
+    pub(crate) fn forget_deleted(&mut self) -> usize {
+        let commands = self.director.forget_deleted(self.now);
+        for command in &commands {
+            self.apply(command);
+        }
+        commands.len()
+    }
+
+    // Questions.
+
+    pub(crate) fn read(&self, id: ServerId) -> Traffic {
+        sum(&self.counters, id)
+    }
+
+    /// Active and inactive connections of a server.
+    pub(crate) fn load(&self, key: &ServiceKey, text: &str) -> (u32, u32) {
+        let (address, port) = end(text);
+        let read = |id| self.read(id);
+        let view = self.director.service(key, &read).unwrap();
+        let is_it = |spec: &ServerSpec| (spec.address, spec.port) == (address.into(), port);
+        let server = view.servers.iter().find(|server| is_it(server.spec)).unwrap();
+        (server.load.active(), server.load.inactive())
+    }
+
+    /// A server's traffic: connections, packets in and out, bytes in and out.
+    pub(crate) fn traffic(&self, key: &ServiceKey, text: &str) -> [u64; 5] {
+        let (address, port) = end(text);
+        let read = |id| self.read(id);
+        let view = self.director.service(key, &read).unwrap();
+        let is_it = |spec: &ServerSpec| (spec.address, spec.port) == (address.into(), port);
+        figures(view.servers.iter().find(|server| is_it(server.spec)).unwrap().traffic)
+    }
+
+    pub(crate) fn service_traffic(&self, key: &ServiceKey) -> [u64; 5] {
+        let read = |id| self.read(id);
+        figures(self.director.service(key, &read).unwrap().traffic)
+    }
+
+    /// All connections, read in pages of three.
+    pub(crate) fn connections(&mut self) -> Vec<ConnectionInfo> {
+        let mut all = Vec::new();
+        for shard in &mut self.shards {
+            let mut page = ConnectionPage { from: None, connections: Vec::with_capacity(3) };
+            loop {
+                let Reply::Connections(mut reply) = shard.apply(self.now, Command::Connections(page))
+                else {
+                    panic!("connections were asked for")
+                };
+                all.append(&mut reply.connections);
+                if reply.from.is_none() {
+                    break;
+                }
+                page = reply;
+            }
+        }
+        all
+    }
+
+    /// The only connection there is.
+    pub(crate) fn connection(&mut self) -> ConnectionInfo {
+        let all = self.connections();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all[0]
+    }
+
+    pub(crate) fn connection_count(&self) -> u32 {
+        self.shards.iter().map(Shard::connections).sum()
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.counters.iter().map(|counters| counters.dropped(reason)).sum()
+    }
+
+    pub(crate) fn dropped_in_all(&self) -> u64 {
+        DropReason::ALL.iter().map(|&reason| self.dropped(reason)).sum()
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.received.get()).sum()
+    }
+
+    pub(crate) fn owner(&self, client: (Ipv4Addr, u16)) -> usize {
+        owner_of(&self.key, client.0, client.1, self.shards.len() as u16).0.into()
+    }
+
+    // Packets.
+
+    /// One packet, by the first shard.
+    pub(crate) fn one(&mut self, packet: &Packet) -> Outcome {
+        self.one_frame(packet.frame())
+    }
+
+    pub(crate) fn one_frame(&mut self, frame: TestFrame) -> Outcome {
+        self.offer(0, vec![frame]).remove(0)
+    }
+
+    pub(crate) fn burst(&mut self, packets: &[Packet]) -> Vec<Outcome> {
+        self.offer(0, packets.iter().map(Packet::frame).collect())
+    }
+
+    /// Gives frames to a shard as the engine does, in bursts, and takes them to what becomes of
+    /// them. Checks on the way what must hold for every frame.
+    pub(crate) fn offer(&mut self, shard: usize, mut frames: Vec<TestFrame>) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while !frames.is_empty() {
+            let burst: Vec<_> = frames.drain(..frames.len().min(BURST)).collect();
+            outcomes.extend(self.process(shard, burst, false));
+            self.spread_learned();
+        }
+        outcomes
+    }
+
+    fn process(&mut self, shard: usize, mut burst: Vec<TestFrame>, is_owner: bool) -> Vec<Outcome> {
+        let before = burst.clone();
+        // A verdict left over from another burst must not survive.
+        let mut verdicts = [Verdict::Transmit(PortId(999)); BURST];
+        let (host, now) = (&mut self.host, self.now);
+        self.shards[shard].process(now, host, &mut burst, &mut verdicts);
+        self.verdicts += burst.len() as u64;
+        let mut outcomes = Vec::new();
+        for ((frame, before), verdict) in burst.into_iter().zip(before).zip(verdicts) {
+            outcomes.push(match verdict {
+                Verdict::Transmit(port) => Outcome::Sent(port, frame.bytes().to_vec()),
+                Verdict::Consumed => Outcome::Consumed,
+                Verdict::Drop(reason) => {
+                    assert_eq!(frame, before, "dropped for {reason:?}, so unchanged");
+                    Outcome::Dropped(reason)
+                }
+                Verdict::ToOwner(owner) => {
+                    assert!(!is_owner, "its owner must not pass it on");
+                    assert_ne!(usize::from(owner.0), shard);
+                    assert_eq!(frame, before, "handed over unchanged");
+                    self.handed_over += 1;
+                    self.process(owner.0.into(), vec![frame], true).remove(0)
+                }
+                Verdict::Hold(id) => {
+                    match self.shards[shard].hold(self.now, &mut self.host, id, frame) {
+                        Ok(()) => Outcome::Held,
+                        Err((_, reason)) => Outcome::Dropped(reason),
+                    }
+                }
+            });
+        }
+        outcomes
+    }
+
+    /// Tells every shard what any of them has heard.
+    fn spread_learned(&mut self) {
+        for teller in 0..self.shards.len() {
+            while let Some(learned) = self.shards[teller].take_learned() {
+                for shard in &mut self.shards {
+                    shard.learn(self.now, &mut self.host, &learned);
+                }
+            }
+        }
+    }
+
+    /// What shards have sent by themselves since this was last asked.
+    pub(crate) fn take_sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
+        std::mem::take(&mut self.host.sent)
+    }
+
+    pub(crate) fn take_released(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.host.released)
+    }
+}
+
+fn sum(counters: &[Arc<Counters>], id: ServerId) -> Traffic {
+    counters.iter().fold(Traffic::default(), |mut total, counters| {
+        total += counters.traffic(id);
+        total
+    })
+}
+
+fn figures(traffic: Traffic) -> [u64; 5] {
+    let Traffic { connections, in_packets, out_packets, in_bytes, out_bytes } = traffic;
+    [connections, in_packets, out_packets, in_bytes, out_bytes]
+}
+
+fn topology() -> Topology {
+    let interface = |port, vlan, mtu, address: &str| Interface {
+        port,
+        vlan,
+        mac: own_mac(port),
+        mtu,
+        addresses: vec![address.parse().unwrap()],
+    };
+    let interfaces = vec![
+        interface(CLIENTS, None, 1500, "10.9.255.254/16"),
+        interface(SERVERS, None, 1500, "10.1.255.254/16"),
+        interface(SERVERS, Some(VLAN), 1500, "10.7.255.254/16"),
+        interface(JUMBO, None, u16::MAX, "10.3.255.254/16"),
+    ];
+    let route =
+        Route { to: "100.64.0.0/10".parse().unwrap(), gateway: IpAddr::V4(ip(GATEWAY)) };
+    Topology::new(interfaces, &[route]).unwrap()
+}
+
+fn known_hops() -> impl Iterator<Item = Ipv4Addr> {
+    let servers = (1..=8).map(|n| Ipv4Addr::new(10, 1, 0, n));
+    let others = ["10.9.0.1", "10.9.0.2", GATEWAY, "10.7.0.1", "10.3.0.1"];
+    servers.chain(others.map(ip))
+}

@@ -1,0 +1,65 @@
+//! Configurations that load, and what is said of those that do not.
+
+use super::*;
+
+fn load(text: &str) -> Result<Config, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
+}
+
+#[test]
+fn shipped_configurations_load() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    names.sort();
+    for file in &names {
+        let config = Config::load(file).unwrap_or_else(|error| panic!("{error}"));
+        config.validate().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(!config.rules.is_empty(), "{}", file.display());
+        for rule in &config.rules {
+            let argv: Vec<String> =
+                ["pollvsd"].into_iter().chain(rule.split_whitespace()).map(str::to_owned).collect();
+            let parsed = ctl::args::parse(&argv, &ctl::names::NumericNames);
+            assert!(parsed.is_ok(), "{}: {rule}: {parsed:?}", file.display());
+        }
+    }
+    let stems: Vec<_> = names.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
+    assert_eq!(stems, ["direct", "nat", "tunnel"]);
+}
+
+#[test]
+fn an_error_names_its_line_and_what_was_expected() {
+    let cases = [
+        ("workers = 1\nconections = 5\n", "line 2", "unknown field `conections`"),
+        (
+            "\n\n[[port]]\ndevice = \"d0\"\naddresses = [\"10.0.0.1/40\"]\n",
+            "line 5",
+            "ADDRESS/LENGTH",
+        ),
+        ("[[port]]\naddresses = []\n", "line 1", "missing field `device`"),
+        ("[[neighbour]]\naddress = \"10.0.0.1\"\nmac = \"1:2\"\n", "line 3", "MAC like"),
+        ("[[route]]\nto = \"0.0.0.0/0\"\nvia = \"x\"\n", "line 3", "IP address"),
+        ("idle = \"sleep\"\n", "line 1", "spin"),
+        ("workers = -1\n", "line 1", "-1"),
+        ("workers =\n", "line 1", ""),
+    ];
+    for (text, line, expected) in cases {
+        let error = load(text).unwrap_err();
+        assert!(error.contains(line) && error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let with = |text: &str| load(text).unwrap().validate().map_err(|error| error.to_string());
+    assert!(with("").unwrap_err().contains("no ports"));
+    let port = "[[port]]\ndevice = \"d0\"\n";
+    assert_eq!(with(port), Ok(()));
+    assert!(with(&format!("{port}{port}")).unwrap_err().contains("d0 is named twice"));
+    assert!(with(&format!("workers = 0\n{port}")).unwrap_err().contains("workers is 0"));
+    assert!(with(&format!("connections = 0\n{port}")).unwrap_err().contains("connections"));
+    assert!(with(&format!("{port}mtu = 10\n")).unwrap_err().contains("mtu is 10"));
+}

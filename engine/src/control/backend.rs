@@ -1,0 +1,167 @@
+//! The control grammar's back end: each operation runs on the control thread.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ctl::backend::{Backend, ConnectionRow, DaemonRow, Rates, ServerRow, ServiceRow, Table};
+use ctl::command::{DaemonSpec, Role, Timeouts};
+use dataplane::command::{Command, ConnectionInfo};
+use dataplane::connection::state;
+use dataplane::director::{Director, ReadTraffic, ServiceView};
+use dataplane::refusal::Refusal;
+use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
+
+use super::{Control, Handle};
+
+const STOPPING: Refusal = Refusal::Unsupported("pollvsd is stopping");
+const NO_SYNC: Refusal = Refusal::Unsupported("connection sync is not supported yet");
+const NO_SET: Refusal = Refusal::Unsupported("changing timeouts is not supported yet");
+
+/// A back end on another thread than control's.
+pub struct Remote(pub Handle);
+
+impl Remote {
+    /// Changes the truth, then the workers.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Director, ReadTraffic<'_>) -> Result<Command, Refusal> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let changed = self.0.call(|control| {
+            let counters = &control.counters;
+            let command = change(&mut control.director, &|id| Control::traffic(counters, id))?;
+            control.broadcast(&command);
+            Ok(())
+        });
+        changed.unwrap_or(Err(STOPPING))
+    }
+}
+
+impl Backend for Remote {
+    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+        self.change(|director, _| director.add_service(spec))
+    }
+
+    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+        self.change(|director, _| director.edit_service(spec))
+    }
+
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Refusal> {
+        let key = *key;
+        self.change(move |director, _| director.delete_service(&key))
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        let flushed = self.0.call(|control| {
+            for command in control.director.flush() {
+                control.broadcast(&command);
+            }
+        });
+        flushed.ok_or(STOPPING)
+    }
+
+    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+        let key = *service;
+        self.change(move |director, read| director.add_server(&key, server, read))
+    }
+
+    fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+        let key = *service;
+        self.change(move |director, _| director.edit_server(&key, server))
+    }
+
+    fn delete_server(
+        &mut self,
+        service: &ServiceKey,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<(), Refusal> {
+        let key = *service;
+        self.change(move |director, read| director.delete_server(&key, address, port, read))
+    }
+
+    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Refusal> {
+        let key = service.copied();
+        let zeroed = self.0.call(move |control| {
+            let counters = &control.counters;
+            control.director.zero(key.as_ref(), &|id| Control::traffic(counters, id))
+        });
+        zeroed.unwrap_or(Err(STOPPING))
+    }
+
+    fn set_timeouts(&mut self, _: Timeouts) -> Result<(), Refusal> {
+        Err(NO_SET)
+    }
+
+    fn start_daemon(&mut self, _: DaemonSpec) -> Result<(), Refusal> {
+        Err(NO_SYNC)
+    }
+
+    fn stop_daemon(&mut self, _: Role, _: u8) -> Result<(), Refusal> {
+        Err(Refusal::NoDaemon)
+    }
+
+    fn table(&mut self) -> Result<Table, Refusal> {
+        let table = self.0.call(|control| {
+            let read = |id| Control::traffic(&control.counters, id);
+            let services = control.director.services(&read).map(|view| service_row(&view));
+            Table { size_buckets: u64::from(control.table.buckets()), services: services.collect() }
+        });
+        table.ok_or(STOPPING)
+    }
+
+    fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
+        let key = *key;
+        let row = self.0.call(move |control| {
+            let read = |id| Control::traffic(&control.counters, id);
+            control.director.service(&key, &read).map(|view| service_row(&view))
+        });
+        row.ok_or(STOPPING)?.ok_or(Refusal::NoSuchService)
+    }
+
+    fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal> {
+        let connections = self.0.call(|control| control.connections()).ok_or(STOPPING)?;
+        Ok(connections.iter().map(connection_row).collect())
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
+        let timeouts = state::Timeouts::default();
+        Ok(Timeouts {
+            tcp_s: timeouts.of(state::State::Established),
+            tcp_fin_s: timeouts.of(state::State::FinWait),
+            udp_s: timeouts.of(state::State::Udp),
+        })
+    }
+
+    fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {
+        Ok(Vec::new())
+    }
+}
+
+fn service_row(view: &ServiceView<'_>) -> ServiceRow {
+    let servers = view.servers.iter().map(|server| ServerRow {
+        spec: *server.spec,
+        active: server.load.active(),
+        inactive: server.load.inactive(),
+        persistent: 0,
+        traffic: server.traffic,
+        rates: Rates::default(),
+    });
+    ServiceRow {
+        spec: view.spec.clone(),
+        traffic: view.traffic,
+        rates: Rates::default(),
+        servers: servers.collect(),
+    }
+}
+
+fn connection_row(connection: &ConnectionInfo) -> ConnectionRow {
+    let end = |(address, port)| SocketAddr::new(address, port);
+    ConnectionRow {
+        protocol: Protocol::from_number(connection.protocol).map_or("?", Protocol::name),
+        client: end(connection.client),
+        virtual_end: end(connection.virtual_end),
+        real: end(connection.real),
+        state: connection.state.name().into(),
+        expires_s: u64::from(connection.expires_s),
+        engine: None,
+    }
+}

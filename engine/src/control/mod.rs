@@ -1,0 +1,144 @@
+//! Control: one thread owns the truth about services and servers and tells the workers.
+
+mod backend;
+mod socket;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
+use dataplane::connection::TableSize;
+use dataplane::counters::Counters;
+use dataplane::director::Director;
+use dataplane::roster::ServerId;
+use dataplane::service::Traffic;
+
+use crate::clock::Clock;
+use crate::worker::Envelope;
+
+pub use backend::Remote;
+pub use socket::{ControlSocket, SocketError};
+
+/// Requests that may wait for the control thread.
+const WAITING: usize = 64;
+/// How often deleted servers are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Connections that a worker copies at a time.
+const PAGE: usize = 1024;
+
+/// Something for the control thread to do.
+type Job = Box<dyn FnOnce(&mut Control) + Send>;
+
+/// What the control thread owns.
+pub struct Control {
+    director: Director,
+    workers: Vec<Sender<Envelope>>,
+    counters: Vec<Arc<Counters>>,
+    table: TableSize,
+    clock: Clock,
+}
+
+/// A way to the control thread.
+#[derive(Clone)]
+pub struct Handle(Sender<Job>);
+
+impl Handle {
+    /// Runs something on the control thread and returns what it returns; `None` when the daemon
+    /// is stopping.
+    pub fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Option<R> {
+        let (reply, answer) = bounded(1);
+        let job: Job = Box::new(move |control| {
+            // Nobody waits when the client's thread has ended.
+            let _ = reply.send(job(control));
+        });
+        self.0.send(job).ok()?;
+        answer.recv().ok()
+    }
+}
+
+impl Control {
+    /// Control over workers that are not running yet.
+    #[must_use]
+    pub fn new(
+        director: Director,
+        workers: Vec<Sender<Envelope>>,
+        counters: Vec<Arc<Counters>>,
+        table: TableSize,
+        clock: Clock,
+    ) -> Self {
+        Self { director, workers, counters, table, clock }
+    }
+
+    /// Starts the control thread. It ends when every handle is gone.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(mut self) -> std::io::Result<(Handle, thread::JoinHandle<()>)> {
+        let (jobs, queue) = bounded::<Job>(WAITING);
+        let thread =
+            thread::Builder::new().name("control".into()).spawn(move || self.run(&queue))?;
+        Ok((Handle(jobs), thread))
+    }
+
+    fn run(&mut self, queue: &Receiver<Job>) {
+        loop {
+            match queue.recv_timeout(HOUSEKEEPING) {
+                Ok(job) => job(self),
+                Err(RecvTimeoutError::Timeout) => {
+                    for command in self.director.forget_deleted(self.clock.now()) {
+                        self.broadcast(&command);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Has every worker apply a command, and returns when all have.
+    fn broadcast(&self, command: &Command) {
+        let (reply, replies) = bounded(self.workers.len());
+        for worker in &self.workers {
+            let envelope = Envelope { command: command.clone(), reply: reply.clone() };
+            // A worker is gone only when the daemon stops.
+            let _ = worker.send(envelope);
+        }
+        drop(reply);
+        for answer in &replies {
+            drop(answer); // what the worker had before is freed here, not there
+        }
+    }
+
+    /// A server's traffic over all workers.
+    fn traffic(counters: &[Arc<Counters>], id: ServerId) -> Traffic {
+        let mut total = Traffic::default();
+        for shard in counters {
+            total += shard.traffic(id);
+        }
+        total
+    }
+
+    /// Every connection of every worker.
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        let mut all = Vec::new();
+        for worker in &self.workers {
+            let mut from = Some(0);
+            while from.is_some() {
+                let page = ConnectionPage { from, connections: Vec::with_capacity(PAGE) };
+                let (reply, answer) = bounded(1);
+                let command = Command::Connections(page);
+                if worker.send(Envelope { command, reply }).is_err() {
+                    break;
+                }
+                let Ok(Reply::Connections(page)) = answer.recv() else { break };
+                all.extend(page.connections);
+                from = page.from;
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,130 @@
+//! The control socket: accepts clients and serves each on a thread of its own.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+use std::{error, fmt};
+
+use ctl::names::SystemNames;
+
+use super::{Handle, Remote};
+
+/// Clients served at once; more wait in the listen queue.
+const CLIENTS: usize = 32;
+/// How long a client may take to send or take the next bytes.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Who may talk to the daemon: owner and group.
+const MODE: u32 = 0o660;
+
+/// The control socket, removed when dropped.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    listener: UnixListener,
+    /// Held as long as the daemon lives, so that only one has the socket; the kernel lets go of
+    /// it however the daemon ends.
+    _lock: File,
+}
+
+/// Why there is no control socket.
+#[derive(Debug)]
+pub enum SocketError {
+    /// Another daemon has it.
+    Taken(PathBuf),
+    /// The system refused.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(path) => write!(
+                f,
+                "another pollvsd serves {}: stop it, or choose another --socket",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
+        }
+    }
+}
+
+impl error::Error for SocketError {}
+
+impl ControlSocket {
+    /// Binds the socket; one left over from a daemon that was killed is replaced.
+    ///
+    /// # Errors
+    /// When another daemon has it, or the system refuses.
+    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        let failed = |error| SocketError::Io(path.to_owned(), error);
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(SocketError::Taken(path.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), listener, _lock: lock })
+    }
+
+    /// Serves clients on threads of their own from now on.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn serve(&self, control: Handle) -> io::Result<()> {
+        let listener = self.listener.try_clone()?;
+        thread::Builder::new().name("control-accept".into()).spawn(move || {
+            let clients = Arc::new(AtomicUsize::new(0));
+            for stream in listener.incoming() {
+                while clients.load(Ordering::Acquire) >= CLIENTS {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                let Ok(stream) = stream else {
+                    thread::sleep(Duration::from_millis(5)); // out of file descriptors, say
+                    continue;
+                };
+                clients.fetch_add(1, Ordering::Release);
+                let control = control.clone();
+                let left = Arc::clone(&clients);
+                let serve = move || {
+                    // A client that went away or was too slow has itself to blame.
+                    let _ = serve_client(stream, control);
+                    left.fetch_sub(1, Ordering::Release);
+                };
+                if thread::Builder::new().name("control-client".into()).spawn(serve).is_err() {
+                    clients.fetch_sub(1, Ordering::Release);
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Gone already when somebody removed it by hand.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn serve_client(stream: UnixStream, control: Handle) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    ctl::protocol::serve(stream, &mut Remote(control), &SystemNames::new())
+}

@@ -1,0 +1,76 @@
+//! Declarations of `shim.c`.
+
+use core::ffi::{c_char, c_int, c_uint};
+
+/// The first cache line of an mbuf, as `shim.c` asserts it to be.
+#[repr(C)]
+pub(super) struct RawMbuf {
+    pub(super) buf_addr: *mut u8,
+    _buf_iova: u64,
+    pub(super) data_off: u16,
+    _refcnt: u16,
+    pub(super) nb_segs: u16,
+    pub(super) port: u16,
+    pub(super) ol_flags: u64,
+    _packet_type: u32,
+    pub(super) pkt_len: u32,
+    pub(super) data_len: u16,
+    _vlan_tci: u16,
+    _hash: [u32; 2],
+    _vlan_tci_outer: u16,
+    pub(super) buf_len: u16,
+}
+
+/// Checksum flags of an mbuf, as `shim.c` asserts them to be.
+pub(super) const RX_IP_CKSUM_BAD: u64 = 1 << 4;
+pub(super) const RX_IP_CKSUM_GOOD: u64 = 1 << 7;
+
+/// A `struct rte_mempool`, only ever behind a pointer.
+#[repr(C)]
+pub(super) struct RawPool {
+    _opaque: [u8; 0],
+}
+
+/// `struct pv_port_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct RawPortInfo {
+    pub(super) driver: [u8; 32],
+    pub(super) mac: [u8; 6],
+    pub(super) mtu: u16,
+    pub(super) rx_queues_max: u16,
+    pub(super) tx_queues_max: u16,
+    pub(super) can_rss: u8,
+    pub(super) can_checksum: u8,
+}
+
+unsafe extern "C" {
+    pub(super) fn pv_errno() -> c_int;
+    pub(super) fn pv_strerror(error: c_int) -> *const c_char;
+    pub(super) fn pv_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int;
+    pub(super) fn pv_eal_cleanup() -> c_int;
+    pub(super) fn pv_probe(devargs: *const c_char) -> c_int;
+    pub(super) fn pv_port_by_name(name: *const c_char, port: *mut u16) -> c_int;
+    pub(super) fn pv_port_info(port: u16, info: *mut RawPortInfo) -> c_int;
+    pub(super) fn pv_pool_create(
+        name: *const c_char,
+        mbufs: c_uint,
+        cache: c_uint,
+        socket: c_int,
+    ) -> *mut RawPool;
+    pub(super) fn pv_pool_free(pool: *mut RawPool);
+    pub(super) fn pv_port_start(
+        port: u16,
+        rx_queues: u16,
+        tx_queues: u16,
+        descriptors: u16,
+        pool: *mut RawPool,
+    ) -> c_int;
+    pub(super) fn pv_port_close(port: u16);
+    pub(super) fn pv_thread_register() -> c_int;
+    pub(super) fn pv_thread_unregister();
+    pub(super) fn pv_rx_burst(port: u16, queue: u16, mbufs: *mut *mut RawMbuf, count: u16) -> u16;
+    pub(super) fn pv_tx_burst(port: u16, queue: u16, mbufs: *mut *mut RawMbuf, count: u16) -> u16;
+    pub(super) fn pv_alloc(pool: *mut RawPool) -> *mut RawMbuf;
+    pub(super) fn pv_free_bulk(mbufs: *mut *mut RawMbuf, count: c_uint);
+}

@@ -1,0 +1,34 @@
+//! Ports: where bursts of frames come from and go to.
+
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
+pub mod memory;
+
+use arrayvec::ArrayVec;
+use dataplane::BURST;
+use dataplane::frame::Frame;
+use dataplane::verdict::PortId;
+
+/// Frames received or to be sent together.
+pub type Burst<F> = ArrayVec<F, BURST>;
+
+/// One worker's queues on all ports, and its buffers.
+pub trait Ports {
+    /// The frames of these ports.
+    type Frame: Frame;
+
+    /// The ports, in the order of the configuration.
+    fn ids(&self) -> &[PortId];
+    /// Appends what has come in on a port to an empty burst.
+    fn receive(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
+    /// Sends frames from the front of a burst; those the port does not take stay.
+    fn transmit(&mut self, port: PortId, burst: &mut Burst<Self::Frame>);
+    /// A frame of `length` bytes with room in front, or `None` when buffers are out.
+    fn allocate(&mut self, length: usize) -> Option<Self::Frame>;
+    /// Takes all frames of a burst back.
+    fn release(&mut self, burst: &mut Burst<Self::Frame>);
+    /// Asks the processor to bring a value's first cache line closer.
+    fn prefetch<T>(&self, at: &T) {
+        let _ = at;
+    }
+}

@@ -1,0 +1,244 @@
+//! The loop of a worker: poll every port, judge, send, and in between a little of everything else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::{Receiver, Sender};
+use dataplane::BURST;
+use dataplane::command::{Command, Reply};
+use dataplane::counters::Counters;
+use dataplane::frame::Host;
+use dataplane::neighbour::Learned;
+use dataplane::shard::Shard;
+use dataplane::time::Tick;
+use dataplane::verdict::{DropReason, PortId, Verdict};
+
+use crate::clock::Clock;
+use crate::handoff::Handoff;
+use crate::port::{Burst, Ports};
+
+/// Turns between two looks at the clock, commands and the wish to stop.
+const TURNS_PER_LOOK: u32 = 32;
+/// Turns without a frame after which an idle worker gives way.
+const IDLE_TURNS: u32 = 64;
+/// Tries to send a burst before what is left of it is dropped.
+const SEND_TRIES: u32 = 16;
+
+/// What a worker does when nothing comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Polls on: the core is its own.
+    Spin,
+    /// Lets other threads of the core run.
+    Yield,
+}
+
+/// A command with the way for its reply.
+pub struct Envelope {
+    /// What to do.
+    pub command: Command,
+    /// Where the worker answers.
+    pub reply: Sender<Reply>,
+}
+
+/// A worker's ways to its peers and to control.
+pub struct Links<F> {
+    /// Rings for frames.
+    pub handoff: Handoff<F>,
+    /// Commands of control.
+    pub commands: Receiver<Envelope>,
+    /// Link-layer addresses that peers have heard of.
+    pub learned: Receiver<Learned>,
+    /// The peers' ends of the same.
+    pub peers: Vec<Sender<Learned>>,
+    /// Set when the daemon stops.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// A worker: a shard, its ports and its links.
+pub struct Worker<P: Ports> {
+    shard: Shard<P::Frame>,
+    outbox: Outbox<P>,
+    links: Links<P::Frame>,
+    counters: Arc<Counters>,
+    clock: Clock,
+    idle: Idle,
+}
+
+impl<P: Ports> Worker<P> {
+    /// Puts a worker together; it runs on the thread that calls [`Worker::run`].
+    pub fn new(
+        shard: Shard<P::Frame>,
+        ports: P,
+        links: Links<P::Frame>,
+        counters: Arc<Counters>,
+        clock: Clock,
+        idle: Idle,
+    ) -> Self {
+        let outbox = Outbox::new(ports, Arc::clone(&counters));
+        Self { shard, outbox, links, counters, clock, idle }
+    }
+
+    /// Runs until the daemon stops.
+    pub fn run(&mut self) {
+        let mut now = self.clock.now();
+        let mut idle_turns = 0;
+        for turn in 0_u32.. {
+            let busy = self.turn(now);
+            if turn % TURNS_PER_LOOK == 0 || !busy {
+                now = self.clock.now();
+                self.look_around(now);
+                if self.links.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            idle_turns = if busy { 0 } else { idle_turns + 1 };
+            if idle_turns >= IDLE_TURNS && self.idle == Idle::Yield {
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// One turn over all ports and rings; says whether a frame was there.
+    pub fn turn(&mut self, now: Tick) -> bool {
+        let mut burst = Burst::new();
+        let mut busy = false;
+        for n in 0..self.outbox.ports.ids().len() {
+            let port = self.outbox.ports.ids()[n];
+            self.outbox.ports.receive(port, &mut burst);
+            busy |= self.judge(now, &mut burst);
+        }
+        for peer in 0..self.links.handoff.peers() {
+            self.links.handoff.receive(peer, &mut burst);
+            busy |= self.judge(now, &mut burst);
+        }
+        self.outbox.flush();
+        busy
+    }
+
+    /// Gives every frame of a burst its verdict, and carries it out.
+    fn judge(&mut self, now: Tick, burst: &mut Burst<P::Frame>) -> bool {
+        if burst.is_empty() {
+            return false;
+        }
+        let mut verdicts = [Verdict::Consumed; BURST];
+        self.shard.process(now, &self.outbox, burst, &mut verdicts);
+        for (frame, verdict) in burst.drain(..).zip(verdicts) {
+            match verdict {
+                Verdict::Transmit(port) => self.outbox.send(port, frame),
+                Verdict::Drop(_) | Verdict::Consumed => self.outbox.release(frame),
+                Verdict::ToOwner(owner) => {
+                    self.counters.handed_over.add(1);
+                    if let Err(frame) = self.links.handoff.send(owner, frame) {
+                        self.counters.count_drop(DropReason::HandoffFull, 1);
+                        self.outbox.release(frame);
+                    }
+                }
+                Verdict::Hold(hop) => {
+                    if let Err((frame, _)) = self.shard.hold(now, &mut self.outbox, hop, frame) {
+                        self.outbox.release(frame);
+                    }
+                }
+            }
+        }
+        while let Some(learned) = self.shard.take_learned() {
+            self.shard.learn(now, &mut self.outbox, &learned);
+            for peer in &self.links.peers {
+                // A peer whose queue is full asks for itself.
+                let _ = peer.try_send(learned);
+            }
+        }
+        true
+    }
+
+    /// What is due now and then: expiry, next hops, control.
+    pub fn look_around(&mut self, now: Tick) {
+        self.shard.tick(now, &mut self.outbox);
+        for learned in self.links.learned.try_iter().take(BURST) {
+            self.shard.learn(now, &mut self.outbox, &learned);
+        }
+        if let Ok(Envelope { command, reply }) = self.links.commands.try_recv() {
+            // Control has gone when nobody takes the reply: the daemon is stopping.
+            let _ = reply.send(self.shard.apply(now, command));
+        }
+        self.outbox.flush();
+    }
+}
+
+/// Frames on their way out of a worker: to ports, or back to their pool.
+struct Outbox<P: Ports> {
+    ports: P,
+    /// One for each port, in the order of their numbers.
+    outgoing: Vec<(PortId, Burst<P::Frame>)>,
+    released: Burst<P::Frame>,
+    counters: Arc<Counters>,
+}
+
+impl<P: Ports> Outbox<P> {
+    fn new(ports: P, counters: Arc<Counters>) -> Self {
+        let outgoing = ports.ids().iter().map(|&id| (id, Burst::new())).collect();
+        Self { ports, outgoing, released: ArrayVec::new(), counters }
+    }
+
+    fn flush(&mut self) {
+        for place in 0..self.outgoing.len() {
+            self.flush_port(place);
+        }
+        if !self.released.is_empty() {
+            self.ports.release(&mut self.released);
+        }
+    }
+
+    fn flush_port(&mut self, place: usize) {
+        let (id, burst) = &mut self.outgoing[place];
+        if burst.is_empty() {
+            return;
+        }
+        let count = burst.len();
+        for _ in 0..SEND_TRIES {
+            self.ports.transmit(*id, burst);
+            if burst.is_empty() {
+                break;
+            }
+        }
+        let lost = burst.len();
+        self.counters.transmitted.add((count - lost) as u64);
+        if lost > 0 {
+            self.counters.count_drop(DropReason::TransmitFull, lost as u64);
+            self.ports.release(burst);
+        }
+    }
+}
+
+impl<P: Ports> Host for Outbox<P> {
+    type Frame = P::Frame;
+
+    fn allocate(&mut self, length: usize) -> Option<P::Frame> {
+        self.ports.allocate(length)
+    }
+
+    #[inline]
+    fn send(&mut self, port: PortId, frame: P::Frame) {
+        let place = self.outgoing.iter().position(|(id, _)| *id == port);
+        let place = place.expect("the dataplane names only ports of its topology");
+        if self.outgoing[place].1.is_full() {
+            self.flush_port(place);
+        }
+        self.outgoing[place].1.push(frame);
+    }
+
+    #[inline]
+    fn release(&mut self, frame: P::Frame) {
+        if self.released.is_full() {
+            self.ports.release(&mut self.released);
+        }
+        self.released.push(frame);
+    }
+
+    #[inline]
+    fn prefetch<T>(&self, at: &T) {
+        self.ports.prefetch(at);
+    }
+}

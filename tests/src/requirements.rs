@@ -1,0 +1,111 @@
+//! What the machine must have, asked before anything is built.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::namespace::Namespace;
+use crate::process::run;
+
+/// Programs that the lab starts, with the Debian package that has them.
+const TOOLS: [(&str, &str); 7] = [
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("setpriv", "util-linux"),
+    ("nginx", "nginx-light"),
+    ("curl", "curl"),
+    ("ab", "apache2-utils"),
+    ("sha256sum", "coreutils"),
+];
+
+/// The daemon and its control command.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// `pollvsd`
+    pub daemon: PathBuf,
+    /// `pollvsadm`, from the same directory
+    pub control: PathBuf,
+}
+
+/// Checks for root, tools and namespaces, and finds the programs under test.
+///
+/// # Errors
+/// The first thing that is missing, and what to do about it.
+pub fn check() -> Result<Binaries> {
+    ensure!(nix::unistd::geteuid().is_root(), "needs root, for network namespaces");
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !in_path(tool)).collect();
+    if !missing.is_empty() {
+        let tools: Vec<_> = missing.iter().map(|(tool, _)| *tool).collect();
+        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+        let (tools, packages) = (tools.join(" "), packages.join(" "));
+        bail!("not installed: {tools} (apt-get install {packages})");
+    }
+    ensure!(Path::new("/dev/net/tun").exists(), "no /dev/net/tun (modprobe tun)");
+    drop(Namespace::new("probe").context("this machine gives no network namespace")?);
+    own_binary("ipip-decap")?;
+    let binaries = find_binaries()?;
+    ensure_loadable(&binaries.daemon)?;
+    Ok(binaries)
+}
+
+fn in_path(tool: &str) -> bool {
+    // Debian keeps these in sbin, which a plain shell may not search.
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+}
+
+/// `POLLVSD`, else beside the running program, else in the workspace's target directory.
+fn find_binaries() -> Result<Binaries> {
+    if let Some(path) = env::var_os("POLLVSD") {
+        return beside(Path::new(&path))
+            .with_context(|| format!("POLLVSD={}", Path::new(&path).display()));
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let mut places = own_directories()?;
+    places.extend([target.join("release"), target.join("debug")]);
+    places.iter().find_map(|place| beside(&place.join("pollvsd")).ok()).context(
+        "no pollvsd and pollvsadm (cargo build --workspace, or POLLVSD=path of the daemon)",
+    )
+}
+
+fn beside(daemon: &Path) -> Result<Binaries> {
+    ensure!(daemon.is_file(), "no daemon there");
+    // Children may run in another directory.
+    let daemon = daemon.canonicalize()?;
+    let control = daemon.with_file_name("pollvsadm");
+    ensure!(control.is_file(), "no pollvsadm beside it");
+    Ok(Binaries { daemon, control })
+}
+
+/// The directory of the running program and, for tests in `deps/`, the one above.
+fn own_directories() -> Result<Vec<PathBuf>> {
+    let program = env::current_exe()?;
+    Ok(program.ancestors().skip(1).take(2).map(Path::to_path_buf).collect())
+}
+
+/// A program of this crate, built together with the running one.
+///
+/// # Errors
+/// When it was not built.
+pub fn own_binary(name: &str) -> Result<PathBuf> {
+    own_directories()?
+        .iter()
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("no {name} beside this program (cargo build -p tests)"))
+}
+
+/// A daemon linked to DPDK does not even start where the libraries are missing.
+fn ensure_loadable(daemon: &Path) -> Result<()> {
+    let tried = run(Command::new(daemon).arg("--help"), Duration::from_secs(10))?;
+    let complaint = tried.err();
+    ensure!(
+        !complaint.contains("error while loading shared libraries"),
+        "no DPDK here: {} (apt-get install dpdk)",
+        complaint.trim()
+    );
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The end-to-end suite: the real daemon between a real client and real servers.
+//!
+//! `e2e [--list] [--exact] [--skip TEXT] [NAME...]` runs the cases whose name contains one of the
+//! given texts, one after another. Other options of cargo's own test runner are accepted and have
+//! no effect. Where the machine cannot run them, every case is skipped and says why;
+//! `POLLVS_E2E_REQUIRED=1` turns that into a failure.
+
+mod control;
+mod hostile;
+mod laboratory;
+mod lifecycle;
+mod refusal;
+mod traffic;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use tests::interrupt;
+use tests::lab::Lab;
+use tests::requirements::{self, Binaries};
+
+type Run = Box<dyn Fn(&Lab, &Binaries) -> Result<()>>;
+
+/// One case. Each gets a new lab, so none can disturb the next.
+pub(crate) struct Case {
+    name: String,
+    run: Run,
+}
+
+impl Case {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        run: impl Fn(&Lab, &Binaries) -> Result<()> + 'static,
+    ) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
+}
+
+/// A number from the environment, for sizes that a short run wants smaller than a long one.
+pub(crate) fn from_environment(name: &str, default: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
+        Err(_) => Ok(default),
+    }
+}
+
+#[derive(Default)]
+struct Arguments {
+    list: bool,
+    exact: bool,
+    wanted: Vec<String>,
+    unwanted: Vec<String>,
+}
+
+impl Arguments {
+    fn parse(arguments: impl Iterator<Item = String>) -> Self {
+        let mut parsed = Self::default();
+        let mut arguments = arguments;
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => parsed.list = true,
+                "--exact" => parsed.exact = true,
+                "--skip" => parsed.unwanted.extend(arguments.next()),
+                // Options of the standard runner that take a word, which is no name of a case.
+                "--test-threads" | "--format" | "--color" => drop(arguments.next()),
+                other if other.starts_with('-') => {}
+                name => parsed.wanted.push(name.to_owned()),
+            }
+        }
+        parsed
+    }
+
+    fn pick(&self, name: &str) -> bool {
+        let fits = |text: &String| if self.exact { name == text } else { name.contains(text) };
+        (self.wanted.is_empty() || self.wanted.iter().any(fits)) && !self.unwanted.iter().any(fits)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse(std::env::args().skip(1));
+    let mut cases = laboratory::cases();
+    cases.extend(traffic::cases());
+    cases.extend(control::cases());
+    cases.extend(lifecycle::cases());
+    cases.extend(refusal::cases());
+    cases.extend(hostile::cases());
+    cases.retain(|case| arguments.pick(&case.name));
+    if arguments.list {
+        for case in &cases {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    match interrupt::catch_signals().map_err(Into::into).and_then(|()| requirements::check()) {
+        Ok(binaries) => {
+            println!("e2e: daemon {}", binaries.daemon.display());
+            for case in &cases {
+                if interrupt::raised() {
+                    break;
+                }
+                if run(case, &binaries) { passed += 1 } else { failed += 1 }
+            }
+        }
+        Err(reason) => {
+            for case in &cases {
+                println!("test {} ... skipped: {reason:#}", case.name);
+            }
+            skipped = cases.len();
+        }
+    }
+    println!("e2e: {passed} passed, {failed} failed, {skipped} skipped");
+    let required = std::env::var_os("POLLVS_E2E_REQUIRED").is_some_and(|value| value != "0");
+    if failed > 0 || interrupt::raised() || (required && skipped > 0) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Runs one case and tells how it went; true when it passed.
+fn run(case: &Case, binaries: &Binaries) -> bool {
+    let started = Instant::now();
+    let mut captured = String::new();
+    let result = Lab::new().context("building the laboratory").and_then(|lab| {
+        let result = catch_unwind(AssertUnwindSafe(|| (case.run)(&lab, binaries)))
+            .unwrap_or_else(|panic| Err(anyhow!("panic: {}", panic_text(panic.as_ref()))));
+        captured = lab.captured();
+        // A worker may panic behind a daemon that still answers.
+        let panicked = captured.contains("panicked at");
+        result.and_then(|()| if panicked { Err(anyhow!("a program panicked")) } else { Ok(()) })
+    });
+    let seconds = started.elapsed().as_secs_f32();
+    match &result {
+        Ok(()) => println!("test {} ... ok ({seconds:.1} s)", case.name),
+        Err(error) => {
+            println!("test {} ... FAILED ({seconds:.1} s): {error:#}\n{captured}", case.name);
+        }
+    }
+    result.is_ok()
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
+}
