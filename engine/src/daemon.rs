@@ -95,7 +95,9 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
                 .map_err(|error| text(&error))?;
         }
         drop(ready);
-        started.iter().collect::<Result<Vec<()>, String>>()?;
+        for _ in 0..config.workers {
+            started.recv().unwrap_or_else(|_| Err("a worker ended at its start".into()))?;
+        }
         apply_rules(config, &mut Remote(control.clone()))?;
         socket.serve(control).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();
