@@ -17,6 +17,7 @@ use dataplane::verdict::{DropReason, PortId, Verdict};
 
 use crate::clock::Clock;
 use crate::handoff::Handoff;
+use crate::port::prefetch::prefetch;
 use crate::port::{Burst, Ports};
 
 /// Turns between two looks at the clock, commands and the wish to stop.
@@ -239,6 +240,6 @@ impl<P: Ports> Host for Outbox<P> {
 
     #[inline]
     fn prefetch<T>(&self, at: &T) {
-        self.ports.prefetch(at);
+        prefetch(at);
     }
 }

@@ -146,13 +146,7 @@ impl Lab {
 
     pub(crate) fn apply(&mut self, command: &Command) {
         for shard in &mut self.shards {
-            let copy = match command {
-                Command::PutService(roster) => Command::PutService(Arc::clone(roster)),
-                Command::RemoveService(key) => Command::RemoveService(*key),
-                Command::ReleaseServer(id) => Command::ReleaseServer(*id),
-                Command::Connections(_) => panic!("a question, not a change"),
-            };
-            assert!(matches!(shard.apply(self.now, copy), Reply::Done(_)));
+            assert!(matches!(shard.apply(self.now, command.clone()), Reply::Done(_)));
         }
     }
 
@@ -234,7 +228,8 @@ impl Lab {
         for shard in &mut self.shards {
             let mut page = ConnectionPage { from: None, connections: Vec::with_capacity(3) };
             loop {
-                let Reply::Connections(mut reply) = shard.apply(self.now, Command::Connections(page))
+                let Reply::Connections(mut reply) =
+                    shard.apply(self.now, Command::Connections(page))
                 else {
                     panic!("connections were asked for")
                 };
@@ -383,8 +378,7 @@ fn topology() -> Topology {
         interface(SERVERS, Some(VLAN), 1500, "10.7.255.254/16"),
         interface(JUMBO, None, u16::MAX, "10.3.255.254/16"),
     ];
-    let route =
-        Route { to: "100.64.0.0/10".parse().unwrap(), gateway: IpAddr::V4(ip(GATEWAY)) };
+    let route = Route { to: "100.64.0.0/10".parse().unwrap(), gateway: IpAddr::V4(ip(GATEWAY)) };
     Topology::new(interfaces, &[route]).unwrap()
 }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod memory;
+pub mod prefetch;
 
 use arrayvec::ArrayVec;
 use dataplane::BURST;
@@ -27,8 +28,4 @@ pub trait Ports {
     fn allocate(&mut self, length: usize) -> Option<Self::Frame>;
     /// Takes all frames of a burst back.
     fn release(&mut self, burst: &mut Burst<Self::Frame>);
-    /// Asks the processor to bring a value's first cache line closer.
-    fn prefetch<T>(&self, at: &T) {
-        let _ = at;
-    }
 }

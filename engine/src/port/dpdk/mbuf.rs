@@ -37,16 +37,16 @@ impl Mbuf {
         unsafe { self.0.as_mut() }
     }
 
-    /// Makes an empty mbuf's data `length` bytes of zeros; false when the buffer is smaller.
-    pub(super) fn fill(&mut self, length: usize) -> bool {
+    /// Makes an empty mbuf's data `length` bytes of zeros.
+    ///
+    /// # Panics
+    /// When the buffer is smaller; frames of our own making are small.
+    pub(super) fn fill(&mut self, length: usize) {
         let raw = self.raw_mut();
-        if usize::from(raw.data_off) + length > usize::from(raw.buf_len) {
-            return false;
-        }
+        assert!(usize::from(raw.data_off) + length <= usize::from(raw.buf_len));
         raw.data_len = length as u16;
         raw.pkt_len = length as u32;
         self.bytes_mut().fill(0);
-        true
     }
 }
 

@@ -336,11 +336,12 @@ impl Ports for DpdkPorts {
     }
 
     fn allocate(&mut self, length: usize) -> Option<Mbuf> {
-        // SAFETY: the pool lives as long as the queues; a fresh mbuf is ours alone.
-        let mut mbuf = unsafe {
-            NonNull::new(ffi::pv_alloc(self.queues.pool.0.as_ptr())).map(|raw| Mbuf::from_raw(raw))
-        }?;
-        mbuf.fill(length).then_some(mbuf)
+        // SAFETY: the pool lives as long as the queues.
+        let raw = NonNull::new(unsafe { ffi::pv_alloc(self.queues.pool.0.as_ptr()) })?;
+        // SAFETY: a fresh mbuf is ours alone.
+        let mut mbuf = unsafe { Mbuf::from_raw(raw) };
+        mbuf.fill(length);
+        Some(mbuf)
     }
 
     #[inline]
@@ -348,17 +349,5 @@ impl Ports for DpdkPorts {
         // SAFETY: as in `transmit`; DPDK takes over all of them.
         unsafe { ffi::pv_free_bulk(burst.as_mut_ptr().cast(), burst.len() as u32) };
         burst.clear();
-    }
-
-    #[inline]
-    fn prefetch<T>(&self, at: &T) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch of any address is harmless, and this one is a reference.
-        unsafe {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(at).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
     }
 }

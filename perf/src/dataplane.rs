@@ -1,0 +1,337 @@
+//! The dataplane alone: nanoseconds per packet, with the cost of writing the frames taken off.
+//!
+//! Frames lie in a pool of 16 MiB, as a NIC's would, and are written anew for every burst, each
+//! for a connection drawn at random. The same loop runs with and without the dataplane; the
+//! figure is the difference, and the gross time is given too.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataplane::BURST;
+use dataplane::command::Command;
+use dataplane::connection::TableSize;
+use dataplane::counters::Counters;
+use dataplane::director::Director;
+use dataplane::frame::{Frame, Host};
+use dataplane::hash::HashKey;
+use dataplane::interface::{Interface, Topology};
+use dataplane::packet::checksum;
+use dataplane::packet::ethernet::Mac;
+use dataplane::service::{
+    ClientMask, Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelSpec,
+};
+use dataplane::shard::{Shard, ShardConfig};
+use dataplane::time::Tick;
+use dataplane::verdict::{PortId, ShardId, Verdict};
+use engine::port::prefetch::prefetch;
+use etherparse::PacketBuilder;
+
+use crate::machine;
+use crate::sample::Samples;
+
+const SLOT: usize = 256;
+const HEADROOM: usize = 64;
+const POOL: usize = (16 << 20) / SLOT;
+const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const SERVER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 255, 1);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+const SOURCE: usize = 26;
+const SOURCE_PORT: usize = 34;
+
+/// A frame in a slot of the pool.
+struct PoolFrame {
+    slot: [u8; SLOT],
+    start: u16,
+    end: u16,
+}
+
+impl Frame for PoolFrame {
+    #[inline]
+    fn port(&self) -> PortId {
+        PortId(0)
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.slot[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.slot[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    #[inline]
+    fn move_start(&mut self, distance: isize) -> bool {
+        match self.start.checked_add_signed(distance as i16).filter(|&start| start <= self.end) {
+            Some(start) => {
+                self.start = start;
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline]
+    fn truncate(&mut self, length: usize) {
+        self.end = self.end.min(self.start + length as u16);
+    }
+}
+
+/// A host that sends nowhere: verdicts are all that is measured.
+struct Nowhere;
+
+impl Host for Nowhere {
+    type Frame = PoolFrame;
+
+    fn allocate(&mut self, _: usize) -> Option<PoolFrame> {
+        None
+    }
+
+    fn send(&mut self, _: PortId, _: PoolFrame) {}
+
+    fn release(&mut self, _: PoolFrame) {}
+
+    #[inline]
+    fn prefetch<T>(&self, at: &T) {
+        prefetch(at);
+    }
+}
+
+/// Frames of one protocol, rewritten for a client by number.
+struct Template {
+    bytes: Vec<u8>,
+    /// Of the IP header, without its checksum and source.
+    sum: u64,
+}
+
+impl Template {
+    fn new(protocol: Protocol, syn: bool) -> Self {
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], OUR_MAC.0)
+            .ipv4([0; 4], VIP.octets(), 64);
+        let mut bytes = Vec::new();
+        let written = match protocol {
+            Protocol::Tcp if syn => builder.tcp(0, 80, 1, 1024).syn().write(&mut bytes, &[]),
+            Protocol::Tcp => builder.tcp(0, 80, 1, 1024).ack(1).write(&mut bytes, &[0; 6]),
+            _ => builder.udp(0, 80).write(&mut bytes, &[0; 18]),
+        };
+        written.expect("a small packet can be written");
+        bytes[24..26].fill(0);
+        Self { sum: checksum::sum(&bytes[14..34]), bytes }
+    }
+
+    /// Writes the frame of a client. Its transport checksum is left wrong: nobody checks it.
+    #[inline]
+    fn write(&self, frame: &mut PoolFrame, client: u32) {
+        let (address, port) = (0x0a0a_0000 + (client >> 4), 1024 + (client & 15) as u16);
+        frame.start = HEADROOM as u16;
+        frame.end = (HEADROOM + self.bytes.len()) as u16;
+        let bytes = frame.bytes_mut();
+        bytes.copy_from_slice(&self.bytes);
+        bytes[SOURCE..SOURCE + 4].copy_from_slice(&address.to_be_bytes());
+        bytes[SOURCE_PORT..SOURCE_PORT + 2].copy_from_slice(&port.to_be_bytes());
+        let sum = !checksum::fold(self.sum + u64::from(address));
+        bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
+struct Options {
+    connections: Vec<u32>,
+    packets: u32,
+    repeats: u32,
+}
+
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+    let options = parse(words)?;
+    println!("{}", machine::describe());
+    println!(
+        "dataplane: one core, no I/O, random connections, {} packets a sample, median (least-most) \
+         of {}",
+        options.packets, options.repeats
+    );
+    println!(
+        "{:8} {:4} {:>11}  {:>26}  {:>26}  {:>11}",
+        "method", "", "connections", "ns per packet, net", "gross", "allocations"
+    );
+    let mut pool: Vec<PoolFrame> =
+        (0..POOL).map(|_| PoolFrame { slot: [0; SLOT], start: 0, end: 0 }).collect();
+    for &connections in &options.connections {
+        for (name, method) in
+            [("direct", Method::Direct), ("tunnel", Method::Tunnel), ("nat", Method::Nat)]
+        {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let row = measure(&mut pool, method, protocol, connections, &options);
+                println!(
+                    "{name:8} {:4} {connections:>11}  {:>26}  {:>26}  {:>11}",
+                    protocol.name(),
+                    row.net.to_string(),
+                    row.gross.to_string(),
+                    row.allocations
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Row {
+    net: Samples,
+    gross: Samples,
+    /// In all samples together.
+    allocations: u64,
+}
+
+fn measure(
+    pool: &mut [PoolFrame],
+    method: Method,
+    protocol: Protocol,
+    connections: u32,
+    options: &Options,
+) -> Row {
+    let mut shard = shard(method, protocol, connections);
+    let syn = Template::new(protocol, true);
+    for first in (0..connections).step_by(BURST) {
+        let burst = &mut pool[..BURST.min((connections - first) as usize)];
+        for (frame, client) in burst.iter_mut().zip(first..) {
+            syn.write(frame, client);
+        }
+        let mut verdicts = [Verdict::Consumed; BURST];
+        shard.process(Tick(1), &Nowhere, burst, &mut verdicts);
+        let sent = |verdict: &Verdict| matches!(verdict, Verdict::Transmit(_));
+        assert!(verdicts[..burst.len()].iter().all(sent), "{verdicts:?}");
+    }
+    assert_eq!(shard.connections(), connections);
+
+    let frames = Template::new(protocol, false);
+    let mut row = Row { net: Samples::default(), gross: Samples::default(), allocations: 0 };
+    let mut seed = 1;
+    turn(pool, &frames, connections, options.packets / 4, &mut seed, Some(&mut shard));
+    for _ in 0..options.repeats {
+        let without = turn(pool, &frames, connections, options.packets, &mut seed, None);
+        let mut with = 0.0;
+        let allocated = allocation_counter::measure(|| {
+            with =
+                turn(pool, &frames, connections, options.packets, &mut seed, Some(&mut shard));
+        });
+        row.net.push(with - without);
+        row.gross.push(with);
+        row.allocations += allocated.count_total;
+    }
+    row
+}
+
+/// Writes frames burst by burst and judges them if there is a shard; nanoseconds per packet.
+fn turn(
+    pool: &mut [PoolFrame],
+    frames: &Template,
+    connections: u32,
+    packets: u32,
+    seed: &mut u64,
+    mut shard: Option<&mut Shard<PoolFrame>>,
+) -> f64 {
+    let mut verdicts = [Verdict::Consumed; BURST];
+    let mut at = 0;
+    let bursts = packets as usize / BURST;
+    let start = Instant::now();
+    for _ in 0..bursts {
+        let burst = &mut pool[at..at + BURST];
+        at = (at + BURST) % POOL;
+        for frame in burst.iter_mut() {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let client = (((*seed >> 32) * u64::from(connections)) >> 32) as u32;
+            frames.write(frame, client);
+        }
+        if let Some(shard) = &mut shard {
+            shard.process(Tick(2), &Nowhere, burst, &mut verdicts);
+        }
+        black_box((&mut *burst, &mut verdicts));
+    }
+    let elapsed = start.elapsed().as_nanos() as f64;
+    if shard.is_some() {
+        let sent = |verdict: &Verdict| matches!(verdict, Verdict::Transmit(_));
+        assert!(verdicts.iter().all(sent), "{verdicts:?}");
+    }
+    elapsed / (bursts * BURST) as f64
+}
+
+fn shard(method: Method, protocol: Protocol, connections: u32) -> Shard<PoolFrame> {
+    let network = "10.1.255.254/8".parse().expect("a prefix");
+    let interface =
+        Interface { port: PortId(0), vlan: None, mac: OUR_MAC, mtu: 1500, addresses: vec![network] };
+    let topology = Arc::new(Topology::new(vec![interface], &[]).expect("one interface"));
+    let config = ShardConfig {
+        id: ShardId(0),
+        shards: 1,
+        key: HashKey::new([0x1234, 0x5678, 0x9abc]),
+        table: TableSize { connections },
+        services: 16,
+        servers: 64,
+        neighbours: 64,
+    };
+    let mut shard = Shard::new(&config, topology, Arc::new(Counters::new(config.servers)));
+    shard.fix_neighbour(IpAddr::V4(SERVER), SERVER_MAC).expect("an on-link neighbour");
+    for command in commands(method, protocol) {
+        shard.apply(Tick(0), command);
+    }
+    shard
+}
+
+fn commands(method: Method, protocol: Protocol) -> [Command; 2] {
+    let mut director = Director::new(16, 64);
+    let key = ServiceKey::Address { protocol, address: IpAddr::V4(VIP), port: 80 };
+    let service = ServiceSpec {
+        key,
+        scheduler: "rr".into(),
+        scheduler_flags: 0,
+        persistence_s: None,
+        client_mask: ClientMask::each_client(Family::V4),
+        persistence_engine: None,
+        one_packet: false,
+    };
+    let server = ServerSpec {
+        address: IpAddr::V4(SERVER),
+        port: 80,
+        method,
+        weight: 1,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        tunnel: TunnelSpec::default(),
+    };
+    let added = director.add_service(service).expect("a plain service");
+    let read = |_| Traffic::default();
+    [added, director.add_server(&key, server, &read).expect("a plain server")]
+}
+
+fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {
+    use lexopt::prelude::*;
+    let mut options =
+        Options { connections: vec![1 << 10, 1 << 20], packets: 4_000_000, repeats: 5 };
+    let mut parser = lexopt::Parser::from_args(words);
+    let text = |error: lexopt::Error| error.to_string();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("connections") => {
+                let list = parser.value().and_then(ValueExt::string).map_err(text)?;
+                let numbers: Result<_, _> = list.split(',').map(str::parse).collect();
+                options.connections = numbers.map_err(|_| format!("not numbers: {list}"))?;
+            }
+            Long("packets") => {
+                options.packets =
+                    parser.value().and_then(|value| value.parse()).map_err(text)?;
+            }
+            Long("repeats") => {
+                options.repeats =
+                    parser.value().and_then(|value| value.parse()).map_err(text)?;
+            }
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    let fits = |&n: &u32| (BURST as u32..=1 << 24).contains(&n);
+    if !options.connections.iter().all(fits) || options.packets < 1024 {
+        return Err("connections are 32 to 16777216, packets at least 1024".into());
+    }
+    Ok(options)
+}

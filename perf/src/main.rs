@@ -1,0 +1,46 @@
+//! Benchmarks of pollvs. `perf --help` lists them.
+
+mod dataplane;
+mod machine;
+mod port;
+mod sample;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+perf: benchmarks of pollvs
+
+Usage: perf COMMAND [OPTIONS]
+
+  dataplane   ns per packet of the dataplane alone, and allocations per packet
+                --connections LIST  [1024,1048576]
+                --packets N         packets in a sample [4000000]
+                --repeats N         samples of each figure [5]
+  port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
+                --seconds N         length of a sample [3]
+                --repeats N         samples of each figure [3]
+
+Figures of one row come from interleaved samples of one run: median, least and most.
+";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let result = match words.next().as_deref() {
+        Some("dataplane") => dataplane::run(words),
+        Some("port") => port::run(words),
+        // The traffic source of `port`, a process of its own.
+        Some("generate") => port::generate(words),
+        Some("--help" | "-h") | None => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("unknown command {other:?}; see perf --help")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("perf: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
