@@ -110,8 +110,8 @@ struct Template {
 
 impl Template {
     fn new(protocol: Protocol, syn: bool) -> Self {
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], OUR_MAC.0)
-            .ipv4([0; 4], VIP.octets(), 64);
+        let builder =
+            PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], OUR_MAC.0).ipv4([0; 4], VIP.octets(), 64);
         let mut bytes = Vec::new();
         let written = match protocol {
             Protocol::Tcp if syn => builder.tcp(0, 80, 1, 1024).syn().write(&mut bytes, &[]),
@@ -213,8 +213,7 @@ fn measure(
         let without = turn(pool, &frames, connections, options.packets, &mut seed, None);
         let mut with = 0.0;
         let allocated = allocation_counter::measure(|| {
-            with =
-                turn(pool, &frames, connections, options.packets, &mut seed, Some(&mut shard));
+            with = turn(pool, &frames, connections, options.packets, &mut seed, Some(&mut shard));
         });
         row.net.push(with - without);
         row.gross.push(with);
@@ -240,7 +239,9 @@ fn turn(
         let burst = &mut pool[at..at + BURST];
         at = (at + BURST) % POOL;
         for frame in burst.iter_mut() {
-            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let client = (((*seed >> 32) * u64::from(connections)) >> 32) as u32;
             frames.write(frame, client);
         }
@@ -259,8 +260,13 @@ fn turn(
 
 fn shard(method: Method, protocol: Protocol, connections: u32) -> Shard<PoolFrame> {
     let network = "10.1.255.254/8".parse().expect("a prefix");
-    let interface =
-        Interface { port: PortId(0), vlan: None, mac: OUR_MAC, mtu: 1500, addresses: vec![network] };
+    let interface = Interface {
+        port: PortId(0),
+        vlan: None,
+        mac: OUR_MAC,
+        mtu: 1500,
+        addresses: vec![network],
+    };
     let topology = Arc::new(Topology::new(vec![interface], &[]).expect("one interface"));
     let config = ShardConfig {
         id: ShardId(0),
@@ -319,12 +325,10 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {
                 options.connections = numbers.map_err(|_| format!("not numbers: {list}"))?;
             }
             Long("packets") => {
-                options.packets =
-                    parser.value().and_then(|value| value.parse()).map_err(text)?;
+                options.packets = parser.value().and_then(|value| value.parse()).map_err(text)?;
             }
             Long("repeats") => {
-                options.repeats =
-                    parser.value().and_then(|value| value.parse()).map_err(text)?;
+                options.repeats = parser.value().and_then(|value| value.parse()).map_err(text)?;
             }
             other => return Err(other.unexpected().to_string()),
         }

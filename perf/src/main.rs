@@ -1,6 +1,7 @@
 //! Benchmarks of pollvs. `perf --help` lists them.
 
 mod dataplane;
+mod frames;
 mod machine;
 mod port;
 mod sample;
@@ -28,8 +29,9 @@ fn main() -> ExitCode {
     let result = match words.next().as_deref() {
         Some("dataplane") => dataplane::run(words),
         Some("port") => port::run(words),
-        // The traffic source of `port`, a process of its own.
+        // Processes that `port` starts.
         Some("generate") => port::generate(words),
+        Some("pollvsd") => port::daemon(words),
         Some("--help" | "-h") | None => {
             print!("{HELP}");
             Ok(())
