@@ -1,6 +1,5 @@
 //! What a shard has once for each address family: connections, services and known addresses.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use hashbrown::HashMap;
 
@@ -8,7 +7,7 @@ use crate::address_set::AddressSet;
 use crate::connection::RecordId;
 use crate::connection::{Connection, Table};
 use crate::hash::ClientHash;
-use crate::packet::{Header, Network, Packet};
+use crate::packet::{Network, Packet};
 use crate::roster::Roster;
 
 /// Frames in a burst, at most.
@@ -42,47 +41,15 @@ pub(crate) struct Lane<A> {
     pub(crate) connections: Table<A>,
     pub(crate) addresses: AddressSet<A>,
     pub(crate) services: HashMap<ServiceEnd<A>, Arc<Roster>>,
-    pub(crate) staged: Box<[Staged<A>; BURST]>,
-    pub(crate) staged_count: usize,
 }
 
 impl<A: Network> Lane<A> {
     pub(crate) fn new(connections: Table<A>, addresses: usize, services: usize) -> Self {
-        let nothing = Staged {
-            packet: Packet {
-                ip: Header {
-                    source: A::UNSPECIFIED,
-                    destination: A::UNSPECIFIED,
-                    protocol: 0,
-                    ttl: 0,
-                    header_length: 0,
-                    total_length: 0,
-                },
-                source_port: 0,
-                destination_port: 0,
-                tcp_flags: 0,
-                l3: 0,
-                l4: 0,
-            },
-            hash: ClientHash::default(),
-            guess: RecordId::NONE,
-            way: Way::Request,
-            place: 0,
-        };
         Self {
             connections,
             addresses: AddressSet::new(addresses),
             services: HashMap::with_capacity(services),
-            staged: Box::new([nothing; BURST]),
-            staged_count: 0,
         }
-    }
-
-    /// Stages a packet for the later passes.
-    #[inline]
-    pub(crate) fn stage(&mut self, staged: Staged<A>) {
-        self.staged[self.staged_count] = staged;
-        self.staged_count += 1;
     }
 
     /// The record of a staged packet's connection.

@@ -106,15 +106,24 @@ impl Neighbours {
         }
     }
 
-    /// The hop of an entry that is still the same next hop, noting its use.
+    /// Whether an entry is still the next hop that it was.
     #[inline]
-    pub fn hop(&mut self, now: Tick, id: NeighbourId) -> Option<&Hop> {
-        let hop = self.hops.get_mut(usize::from(id.place))?;
-        if hop.generation != id.generation || id.generation == 0 {
-            return None;
-        }
+    #[must_use]
+    pub fn is_current(&self, id: NeighbourId) -> bool {
+        let hop = self.hops.get(usize::from(id.place));
+        hop.is_some_and(|hop| hop.generation == id.generation && id.generation != 0)
+    }
+
+    /// The hop of a current entry, noting its use.
+    ///
+    /// # Panics
+    /// When the entry is none of this table's.
+    #[inline]
+    pub fn hop(&mut self, now: Tick, id: NeighbourId) -> &Hop {
+        let hop = &mut self.hops[usize::from(id.place)];
+        debug_assert_eq!(hop.generation, id.generation, "the caller makes sure it is current");
         hop.used = now;
-        Some(hop)
+        hop
     }
 
     /// The entry of a next hop, made when there is none.

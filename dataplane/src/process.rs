@@ -10,6 +10,7 @@ use crate::connection::state::{Direction, State, tcp_flag};
 use crate::connection::{Connection, Flags, RecordId};
 use crate::forward::{self, nat};
 use crate::frame::{Frame, Host};
+use crate::hash::ClientHash;
 use crate::interface::InterfaceId;
 use crate::lane::{BURST, Lane, Staged, Way};
 use crate::neighbour::{Learned, NeighbourId};
@@ -21,14 +22,6 @@ use crate::service::Method;
 use crate::shard::{Common, Shard};
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
-
-/// What the first pass makes of a frame.
-enum Parsed {
-    /// Done with.
-    Settled(Verdict),
-    /// Staged for the passes to come.
-    Staged,
-}
 
 impl<F: Frame> Shard<F> {
     /// Judges a burst of at most [`BURST`] frames: `verdicts` gets one for each. Frames that are
@@ -43,60 +36,91 @@ impl<F: Frame> Shard<F> {
         frames: &mut [F],
         verdicts: &mut [Verdict],
     ) {
-        assert!(frames.len() <= BURST && frames.len() <= verdicts.len());
+        assert!(frames.len() <= BURST);
+        let verdicts = &mut verdicts[..frames.len()];
         for frame in frames.iter() {
             if let Some(first) = frame.bytes().first() {
                 host.prefetch(first);
             }
         }
-        self.v4.staged_count = 0;
+        self.staged4.clear();
         for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts.iter_mut()).enumerate() {
-            *verdict = match self.parse(host, frame, place as u8) {
-                Ok(Parsed::Settled(verdict)) => verdict,
-                Ok(Parsed::Staged) => Verdict::Consumed, // until it is judged below
-                Err(reason) => Verdict::Drop(reason),
-            };
+            if let Err(settled) = self.parse(host, frame, place as u8) {
+                *verdict = settled;
+            }
         }
-        self.v4.judge_staged(&mut self.common, now, host, frames, verdicts);
+        self.judge_staged(now, host, frames, verdicts);
         let counters = &self.common.counters;
         counters.received.add(frames.len() as u64);
-        for verdict in &verdicts[..frames.len()] {
+        for verdict in verdicts.iter() {
             if let Verdict::Drop(reason) = *verdict {
                 counters.count_drop(reason, 1);
             }
         }
     }
 
+    /// First pass: stages the frame for the passes to come, or settles its verdict.
     #[inline]
     fn parse<H: Host<Frame = F>>(
         &mut self,
         host: &H,
         frame: &mut F,
         place: u8,
-    ) -> Result<Parsed, DropReason> {
+    ) -> Result<(), Verdict> {
         if !frame.is_contiguous() {
-            return Err(DropReason::FrameSegmented);
+            return Err(DropReason::FrameSegmented.into());
         }
         let bytes = frame.bytes();
         let link = ethernet::parse(bytes)?;
-        let topology = &self.common.topology;
-        let (id, interface) =
-            topology.interface_of(frame.port(), link.vlan).ok_or(DropReason::UnknownVlan)?;
+        let (id, interface) = self
+            .common
+            .topology
+            .interface_of(frame.port(), link.vlan)
+            .ok_or(DropReason::UnknownVlan)?;
         if link.ether_type == ethernet::ARP {
-            return self.arp(frame, &link, id).map(Parsed::Settled);
+            return Err(self.arp(frame, &link, id)?);
         }
         if link.destination != interface.mac {
-            return Err(DropReason::NotOurMac);
+            return Err(DropReason::NotOurMac.into());
         }
         if link.ether_type != Ipv4Addr::ETHER_TYPE {
-            return Err(DropReason::EtherType);
+            return Err(DropReason::EtherType.into());
         }
         let ip = Ipv4Addr::parse(&bytes[link.length..], frame.header_checksum())?;
         if ip.protocol == protocol::ICMP {
-            return self.icmp(frame, &link, &ip).map(Parsed::Settled);
+            return Err(self.icmp(frame, &link, &ip)?);
         }
         let packet = packet::parse_transport(bytes, link.length, ip)?;
-        self.v4.parse_flow(&self.common, host, packet, place)
+        let (way, hash) = self.v4.direct(&packet)?;
+        let owner = hash.owner(self.common.shards);
+        if owner != self.common.id {
+            return Err(Verdict::ToOwner(owner));
+        }
+        host.prefetch(self.v4.connections.bucket_line(hash));
+        self.staged4.push(Staged { packet, hash, guess: RecordId::NONE, way, place });
+        Ok(())
+    }
+
+    /// Second pass: compares tags and asks for the records. Third pass: acts on them.
+    #[inline]
+    fn judge_staged<H: Host<Frame = F>>(
+        &mut self,
+        now: Tick,
+        host: &H,
+        frames: &mut [F],
+        verdicts: &mut [Verdict],
+    ) {
+        for staged in &mut self.staged4 {
+            staged.guess = self.v4.connections.guess(staged.hash);
+            if let Some(record) = self.v4.connections.guessed(staged.guess) {
+                host.prefetch(record);
+            }
+        }
+        for staged in &self.staged4 {
+            let place = usize::from(staged.place);
+            let verdict = self.v4.judge(&mut self.common, now, &mut frames[place], staged);
+            verdicts[place] = verdict.unwrap_or_else(Verdict::Drop);
+        }
     }
 
     /// Answers requests for our addresses and notes who is where.
@@ -179,15 +203,9 @@ impl<F: Frame> Shard<F> {
 }
 
 impl<A: Network> Lane<A> {
-    /// First pass: which way a packet goes, whose it is, and where its connection would be.
+    /// Which way a packet goes, and the hash of the client whose connection it belongs to.
     #[inline]
-    fn parse_flow<H: Host>(
-        &mut self,
-        common: &Common,
-        host: &H,
-        packet: Packet<A>,
-        place: u8,
-    ) -> Result<Parsed, DropReason> {
+    fn direct(&self, packet: &Packet<A>) -> Result<(Way, ClientHash), DropReason> {
         let to = self.addresses.role(packet.ip.destination);
         let (way, client, port) = if to.has(Role::VIRTUAL) {
             (Way::Request, packet.ip.source, packet.source_port)
@@ -198,39 +216,7 @@ impl<A: Network> Lane<A> {
         } else {
             return Err(DropReason::NotForUs);
         };
-        let hash = self.connections.hash(client, port);
-        let owner = hash.owner(common.shards);
-        if owner != common.id {
-            return Ok(Parsed::Settled(Verdict::ToOwner(owner)));
-        }
-        host.prefetch(self.connections.bucket_line(hash));
-        self.stage(Staged { packet, hash, guess: RecordId::NONE, way, place });
-        Ok(Parsed::Staged)
-    }
-
-    /// Second and third pass.
-    #[inline]
-    fn judge_staged<H: Host>(
-        &mut self,
-        common: &mut Common,
-        now: Tick,
-        host: &H,
-        frames: &mut [H::Frame],
-        verdicts: &mut [Verdict],
-    ) {
-        let count = self.staged_count;
-        for staged in &mut self.staged[..count] {
-            staged.guess = self.connections.guess(staged.hash);
-            if let Some(record) = self.connections.guessed(staged.guess) {
-                host.prefetch(record);
-            }
-        }
-        for n in 0..count {
-            let staged = self.staged[n];
-            let place = usize::from(staged.place);
-            let verdict = self.judge(common, now, &mut frames[place], &staged);
-            verdicts[place] = verdict.unwrap_or_else(Verdict::Drop);
-        }
+        Ok((way, self.connections.hash(client, port)))
     }
 
     #[inline]
@@ -286,23 +272,27 @@ impl<A: Network> Lane<A> {
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
-        let (hop_id, hop) = common.hop_to_server(now, connection.server)?;
-        let (l3, length) = (usize::from(packet.l3), packet.ip.total_length);
+        let server = connection.server;
+        if !common.neighbours.is_current(common.servers[server.0 as usize].hop) {
+            common.route_to_server(now, server)?;
+        }
+        let slot = &common.servers[server.0 as usize];
+        let hop = common.neighbours.hop(now, slot.hop);
         match connection.flags.method() {
             Method::Direct => {
-                forward::check_size(length, &hop)?;
+                forward::check_size(packet.ip.total_length, hop)?;
                 forward::direct(frame.bytes_mut(), packet);
-                forward::emit(frame, l3, &hop, hop_id)
+                forward::emit(frame, usize::from(packet.l3), hop, slot.hop)
             }
             Method::Tunnel => {
                 common.identification = common.identification.wrapping_add(1).max(1);
-                let outer = &common.servers[connection.server.0 as usize].outer;
-                forward::tunnel(frame, packet, outer, common.identification, &hop, hop_id)
+                let identification = common.identification;
+                forward::tunnel(frame, packet, &slot.outer, identification, hop, slot.hop)
             }
             Method::Nat => {
-                forward::check_size(length, &hop)?;
+                forward::check_size(packet.ip.total_length, hop)?;
                 nat::request(frame.bytes_mut(), packet, connection);
-                forward::emit(frame, l3, &hop, hop_id)
+                forward::emit(frame, usize::from(packet.l3), hop, slot.hop)
             }
         }
     }
@@ -328,12 +318,13 @@ impl<A: Network> Lane<A> {
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
-        let remembered = connection.client_hop;
-        let (hop_id, hop) = common.hop_towards(now, remembered, connection.client.into())?;
-        connection.client_hop = hop_id;
-        forward::check_size(packet.ip.total_length, &hop)?;
+        if !common.neighbours.is_current(connection.client_hop) {
+            connection.client_hop = common.route(now, connection.client.into())?;
+        }
+        let hop = common.neighbours.hop(now, connection.client_hop);
+        forward::check_size(packet.ip.total_length, hop)?;
         nat::reply(frame.bytes_mut(), packet, connection);
-        forward::emit(frame, usize::from(packet.l3), &hop, hop_id)
+        forward::emit(frame, usize::from(packet.l3), hop, connection.client_hop)
     }
 
     /// Makes a connection for a packet that may open one.

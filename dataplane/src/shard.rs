@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::address::Address;
@@ -15,8 +16,8 @@ use crate::counters::Counters;
 use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
 use crate::interface::{NextHop, Topology};
-use crate::lane::{Lane, ServiceEnd};
-use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
+use crate::lane::{BURST, Lane, ServiceEnd, Staged};
+use crate::neighbour::{Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
 use crate::packet::ipv4::OuterTemplate;
 use crate::packet::{Network, arp, ethernet};
@@ -83,6 +84,8 @@ pub(crate) struct Common {
 pub struct Shard<F> {
     pub(crate) common: Common,
     pub(crate) v4: Lane<Ipv4Addr>,
+    /// The packets of a burst between its passes; empty in between.
+    pub(crate) staged4: Vec<Staged<Ipv4Addr>>,
     waiting: VecDeque<(NeighbourId, F)>,
     pub(crate) learned: VecDeque<Learned>,
     swept_at: Tick,
@@ -114,6 +117,7 @@ impl<F: Frame> Shard<F> {
                 identification: 0,
             },
             v4,
+            staged4: Vec::with_capacity(BURST),
             waiting: VecDeque::with_capacity(WAITING),
             learned: VecDeque::with_capacity(LEARNED),
             swept_at: Tick(0),
@@ -141,7 +145,7 @@ impl<F: Frame> Shard<F> {
     /// Applies a command.
     pub fn apply(&mut self, now: Tick, command: Command) -> Reply {
         match command {
-            Command::PutService(roster) => Reply::Done(self.put_service(roster)),
+            Command::PutService(roster) => Reply::Done(self.put_service(&roster)),
             Command::RemoveService(key) => Reply::Done(self.remove_service(&key)),
             Command::ReleaseServer(id) => {
                 let slot = core::mem::take(&mut self.common.servers[id.0 as usize]);
@@ -233,7 +237,7 @@ impl<F: Frame> Shard<F> {
     }
 
     fn send_waiting<H: Host<Frame = F>>(&mut self, now: Tick, host: &mut H, id: NeighbourId) {
-        let Some(&hop) = self.common.neighbours.hop(now, id) else { return };
+        let hop = *self.common.neighbours.hop(now, id);
         for _ in 0..self.waiting.len() {
             let Some((other, mut frame)) = self.waiting.pop_front() else { return };
             if other == id {
@@ -281,9 +285,9 @@ impl<F: Frame> Shard<F> {
         }
     }
 
-    fn put_service(&mut self, roster: Arc<Roster>) -> Option<Arc<Roster>> {
+    fn put_service(&mut self, roster: &Arc<Roster>) -> Option<Arc<Roster>> {
         let end = end_of(&roster.key);
-        let old = self.v4.services.insert(end, Arc::clone(&roster));
+        let old = self.v4.services.insert(end, Arc::clone(roster));
         if old.is_none() {
             self.v4.addresses.add(end.1, Role::VIRTUAL);
         }
@@ -341,43 +345,20 @@ impl Common {
         }
     }
 
-    /// The hop towards a server, remembered in its slot.
-    #[inline]
-    pub(crate) fn hop_to_server(
-        &mut self,
-        now: Tick,
-        server: ServerId,
-    ) -> Result<(NeighbourId, Hop), DropReason> {
-        let slot = &self.servers[server.0 as usize];
-        if let Some(&hop) = self.neighbours.hop(now, slot.hop) {
-            return Ok((slot.hop, hop));
-        }
-        let address = slot.member.as_ref().ok_or(DropReason::NoRoute)?.address;
-        let found = self.route(now, address)?;
-        self.servers[server.0 as usize].hop = found.0;
-        Ok(found)
-    }
-
-    /// The hop towards an address, from the entry remembered for it, or else by route.
-    #[inline]
-    pub(crate) fn hop_towards(
-        &mut self,
-        now: Tick,
-        remembered: NeighbourId,
-        address: IpAddr,
-    ) -> Result<(NeighbourId, Hop), DropReason> {
-        if let Some(&hop) = self.neighbours.hop(now, remembered) {
-            return Ok((remembered, hop));
-        }
-        self.route(now, address)
-    }
-
+    /// Finds the next hop towards a server anew and remembers it in the slot.
     #[cold]
-    fn route(&mut self, now: Tick, address: IpAddr) -> Result<(NeighbourId, Hop), DropReason> {
-        let key = self.topology.next_hop(address).ok_or(DropReason::NoRoute)?;
-        let id = self.neighbours.entry(now, &self.topology, key)?;
-        let hop = self.neighbours.hop(now, id).ok_or(DropReason::NoRoute)?;
-        Ok((id, *hop))
+    pub(crate) fn route_to_server(&mut self, now: Tick, id: ServerId) -> Result<(), DropReason> {
+        let member = self.servers[id.0 as usize].member.as_ref();
+        let address = member.ok_or(DropReason::NoRoute)?.address;
+        self.servers[id.0 as usize].hop = self.route(now, address)?;
+        Ok(())
+    }
+
+    /// Finds the next hop towards an address.
+    #[cold]
+    pub(crate) fn route(&mut self, now: Tick, to: IpAddr) -> Result<NeighbourId, DropReason> {
+        let key = self.topology.next_hop(to).ok_or(DropReason::NoRoute)?;
+        self.neighbours.entry(now, &self.topology, key)
     }
 
     /// Asks for an unresolved next hop if it is time to.

@@ -24,6 +24,12 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
+impl From<DropReason> for Verdict {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
 /// Defines [`DropReason`] with, for each, the counter's name and a sentence for operators.
 macro_rules! drop_reasons {
     ($($variant:ident $name:literal $text:literal)*) => {

@@ -25,8 +25,8 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// Tag of each slot, 0 when it is free.
-    tags: [u16; SLOTS],
+    /// Tag of each slot, 0 when it is free: four to a word, the first in the lowest bits.
+    tags: [u64; 2],
     /// Record of each slot.
     records: [u32; SLOTS],
     /// The next bucket of the chain, or of the list of free spares.
@@ -34,17 +34,50 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { tags: [0; SLOTS], records: [NONE; SLOTS], next: NONE };
+    const EMPTY: Self = Self { tags: [0; 2], records: [NONE; SLOTS], next: NONE };
 
-    /// Bit n says that slot n has this tag.
+    /// The slots with this tag.
     #[inline]
-    fn matching(&self, tag: u16) -> u32 {
-        // Compiles to one vector comparison.
-        let mut bits = 0;
-        for (slot, &other) in self.tags.iter().enumerate() {
-            bits |= u32::from(other == tag) << slot;
+    fn matching(&self, tag: u16) -> Matches {
+        // A lane becomes zero where the tag fits; a zero lane is one that neither has a high bit
+        // nor carries into it when all lower ones are added.
+        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
+        let pattern = u64::from(tag) * 0x0001_0001_0001_0001;
+        let zero_lanes = |word: u64| {
+            let word = word ^ pattern;
+            !(((word & LOW) + LOW) | word | LOW)
+        };
+        // The high bits of both words' lanes, the second word's one place lower.
+        Matches(zero_lanes(self.tags[0]) | zero_lanes(self.tags[1]) >> 1)
+    }
+
+    fn set_tag(&mut self, slot: usize, tag: u16) {
+        let shift = slot % 4 * 16;
+        let word = &mut self.tags[slot / 4];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tags == [0; 2]
+    }
+}
+
+/// Slots of a bucket, in an order of its own.
+#[derive(Clone, Copy)]
+struct Matches(u64);
+
+impl Iterator for Matches {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
         }
-        bits
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        // Bits 15, 31, 47, 63 are the first word's lanes, 14, 30, 46, 62 the second's.
+        Some((bit / 16 + (!bit & 1) * 4) & (SLOTS - 1))
     }
 }
 
@@ -152,11 +185,8 @@ impl<A: Network> Table<A> {
     #[inline]
     pub(crate) fn guess(&self, hash: ClientHash) -> RecordId {
         let bucket = &self.buckets[hash.bucket(self.hashed) as usize];
-        let bits = bucket.matching(hash.tag());
-        if bits == 0 {
-            return RecordId::NONE;
-        }
-        RecordId(bucket.records[(bits.trailing_zeros() as usize) & (SLOTS - 1)])
+        let slot = bucket.matching(hash.tag()).next();
+        slot.map_or(RecordId::NONE, |slot| RecordId(bucket.records[slot]))
     }
 
     /// The record that a guess names, if it names one; to prefetch, or to compare.
@@ -175,13 +205,11 @@ impl<A: Network> Table<A> {
         let mut at = hash.bucket(self.hashed);
         loop {
             let bucket = &self.buckets[at as usize];
-            let mut bits = bucket.matching(hash.tag());
-            while bits != 0 {
-                let record = bucket.records[bits.trailing_zeros() as usize];
+            for slot in bucket.matching(hash.tag()) {
+                let record = bucket.records[slot];
                 if is_it(&self.records[record as usize]) {
                     return Some(RecordId(record));
                 }
-                bits &= bits - 1;
             }
             at = bucket.next;
             if at == NONE {
@@ -219,7 +247,7 @@ impl<A: Network> Table<A> {
         let record = self.take_record();
         self.records[record as usize] = connection;
         let bucket = &mut self.buckets[bucket as usize];
-        bucket.tags[slot] = hash.tag();
+        bucket.set_tag(slot, hash.tag());
         bucket.records[slot] = record;
         self.used += 1;
         Ok(RecordId(record))
@@ -269,9 +297,8 @@ impl<A: Network> Table<A> {
     fn free_slot(&mut self, hash: ClientHash) -> Result<(u32, usize), DropReason> {
         let mut at = hash.bucket(self.hashed);
         for _ in 0..=MAX_CHAIN {
-            let free = self.buckets[at as usize].matching(0);
-            if free != 0 {
-                return Ok((at, free.trailing_zeros() as usize));
+            if let Some(free) = self.buckets[at as usize].matching(0).next() {
+                return Ok((at, free));
             }
             let next = self.buckets[at as usize].next;
             if next != NONE {
@@ -297,9 +324,9 @@ impl<A: Network> Table<A> {
         while at != NONE {
             let bucket = &mut self.buckets[at as usize];
             if let Some(slot) = (0..SLOTS).find(|&slot| bucket.records[slot] == id.0) {
-                bucket.tags[slot] = 0;
+                bucket.set_tag(slot, 0);
                 bucket.records[slot] = NONE;
-                if before != NONE && bucket.tags == [0; SLOTS] {
+                if before != NONE && bucket.is_empty() {
                     let next = bucket.next;
                     bucket.next = self.free_bucket;
                     self.free_bucket = at;

@@ -32,6 +32,17 @@ pub fn of(bytes: &[u8]) -> u16 {
     !fold(sum(bytes))
 }
 
+/// Whether an IPv4 header without options holds a correct checksum.
+#[inline]
+#[must_use]
+pub fn is_correct(header: &[u8; 20]) -> bool {
+    // Words in the machine's own order: the sum's bytes change places, but all ones stay all ones
+    // (RFC 1071 section 2).
+    let (words, _) = header.as_chunks::<4>();
+    let sum = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
+    fold(sum) == 0xffff
+}
+
 /// The difference that a rewrite makes to a one's complement sum: add it to patch a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Delta(u16);
@@ -86,6 +97,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_header_is_correct_when_its_checksum_is(mut header: [u8; 20], flip in 0_usize..160) {
+            header[10..12].fill(0);
+            header[0] |= 1;
+            let sum = of(&header);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+            prop_assert!(is_correct(&header));
+            header[flip / 8] ^= 1 << (flip % 8);
+            prop_assert!(!is_correct(&header));
+        }
+
         /// Patching equals computing anew, for any replaced words of any header.
         #[test]
         fn patched_is_full(mut header: [u8; 20], new: [u8; 4], at in 0_usize..4) {

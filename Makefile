@@ -1,0 +1,40 @@
+# Each target says what it changes on the machine. Builds go to target/.
+
+BUILD_PACKAGES = libdpdk-dev pkg-config
+LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
+
+.PHONY: help demo test bench lint clean
+
+help:
+	@echo 'make demo    real HTTP through NAT, tunnel and direct routing, in network namespaces'
+	@echo 'make test    all tests; as root also the end-to-end ones'
+	@echo 'make bench   ns per packet of the dataplane, and the engine against testpmd'
+	@echo 'make lint    formatting and lints'
+	@echo 'make clean   removes target/'
+	@echo 'demo, test and bench install the Debian packages they need, and say which.'
+
+# Needs root. Makes network namespaces and removes them again.
+demo:
+	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES)
+	@echo 'demo: building pollvs (target/)'
+	@cargo build --locked --quiet -p engine -p ctl -p tests
+	@target/debug/demo
+
+# Without root, or without packages, runs what can run and counts the rest as skipped.
+test:
+	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES) || true
+	@tests/all
+
+bench:
+	@tests/packages $(BUILD_PACKAGES) dpdk-dev
+	@cargo run --locked --quiet --release -p perf -- dataplane
+	@cargo run --locked --quiet --release -p perf -- port
+
+lint:
+	@tests/packages $(BUILD_PACKAGES)
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items --quiet
+
+clean:
+	cargo clean
