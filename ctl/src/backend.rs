@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
+use dataplane::verdict::DropReason;
 
 use crate::command::{DaemonSpec, Role, Timeouts};
 use crate::refusal::Refusal;
@@ -49,6 +50,21 @@ pub trait Backend {
     fn timeouts(&mut self) -> Result<Timeouts, Refusal>;
     /// The sync daemons that run, in the order to print.
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
+    /// What became of all frames since the start.
+    fn frames(&mut self) -> Result<FrameCounts, Refusal>;
+}
+
+/// What became of all frames since the start, over all workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounts {
+    /// Frames looked at, once by each worker that had them.
+    pub received: u64,
+    /// Frames sent.
+    pub transmitted: u64,
+    /// Frames given by one worker to another.
+    pub handed_over: u64,
+    /// Every reason for a drop, with its count.
+    pub drops: Vec<(DropReason, u64)>,
 }
 
 /// Every virtual service.

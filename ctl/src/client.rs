@@ -14,7 +14,7 @@ use crate::command::Command;
 use crate::help;
 use crate::names::NumericNames;
 use crate::protocol::{read_reply, request_line};
-use crate::session::Reply;
+use crate::session::{self, Reply};
 
 /// The daemon's control socket unless something else is said.
 pub const DEFAULT_SOCKET: &str = "/run/pollvs/pollvsd.sock";
@@ -93,8 +93,7 @@ impl Invocation {
 }
 
 fn is_ipvsadm(argv: &[String]) -> bool {
-    let program = argv.first().map(Path::new).and_then(Path::file_name);
-    program == Some(OsStr::new("ipvsadm"))
+    argv.first().is_some_and(|program| session::is_ipvsadm(program))
 }
 
 fn output(text: String) -> Reply {

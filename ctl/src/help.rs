@@ -111,6 +111,9 @@ DAEMON:
       --mcast-ttl TTL        time to live of messages, 1 to 255 (default: 1)
       --sync-maxlen BYTES    longest message, 1 to 65507 (default: by the interface)
 
-Called as pollvsadm, the very first words may be --socket PATH: the control socket of the daemon
+Called as pollvsadm, there is also
+  pollvsadm drops            every reason for a drop, with its count
+
+and the very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).
 ";

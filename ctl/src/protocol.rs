@@ -106,8 +106,8 @@ fn argv_of(line: Vec<u8>) -> Result<Vec<String>, &'static str> {
         serde_json::from_str(json).map_err(|_| "request is not @ and a JSON array of strings")?
     } else {
         let mut words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty()).peekable();
-        words.next_if(|word| matches!(*word, "ipvsadm" | "pollvsadm"));
-        std::iter::once("ipvsadm").chain(words).map(str::to_owned).collect()
+        let program = words.next_if(|word| matches!(*word, "ipvsadm" | "pollvsadm"));
+        std::iter::once(program.unwrap_or("ipvsadm")).chain(words).map(str::to_owned).collect()
     };
     if argv.is_empty() {
         return Err("request lacks the name of the program");

@@ -1,5 +1,8 @@
 //! One request, from its words to status and text.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use crate::args::{Failure, parse};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
@@ -57,6 +60,11 @@ pub fn run(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Rep
     run_with_input(argv, &[], backend, names)
 }
 
+/// Whether a program is called by the name of the real tool, and is nothing but that then.
+pub(crate) fn is_ipvsadm(program: &str) -> bool {
+    Path::new(program).file_name() == Some(OsStr::new("ipvsadm"))
+}
+
 /// Does what a command line asks; `input` is what `-R` reads.
 pub fn run_with_input(
     argv: &[String],
@@ -66,6 +74,13 @@ pub fn run_with_input(
 ) -> Reply {
     names.begin();
     let program = argv.first().map_or("ipvsadm", String::as_str);
+    if argv.get(1).is_some_and(|word| word == "drops") && !is_ipvsadm(program) {
+        return match (&argv[2..], backend.frames()) {
+            ([], Ok(counts)) => Reply::output(print::frames(&counts)),
+            ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),
+            ([word, ..], _) => Reply::error(&format!("unexpected argument {word}")),
+        };
+    }
     match parse(argv, names) {
         Ok(Command::Restore) => restore(program, input, backend, names),
         Ok(command) => perform(program, command, backend, names).0,

@@ -67,3 +67,20 @@ fn restore_statuses() {
         assert_eq!(restore(input), (status, message.to_owned(), services), "{input:?}");
     }
 }
+
+#[test]
+fn drops_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
+    let mut toy = Toy::default();
+    let reply = run(&words("/usr/sbin/pollvsadm drops"), &mut toy, &NumericNames);
+    let text = String::from_utf8(reply.stdout).unwrap();
+    let count = |name: &str| {
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let reasons = dataplane::verdict::DropReason::COUNT as u64;
+    assert_eq!((reply.status, count("received"), count("handed_over")), (0, 7, 3));
+    assert_eq!(count("dropped"), reasons * (reasons + 1) / 2);
+    assert_eq!(count("buffer_empty"), reasons, "the last of them");
+    assert_eq!(run(&words("pollvsadm drops now"), &mut toy, &NumericNames).status, 2);
+    assert_eq!(run(&words("/sbin/ipvsadm drops"), &mut toy, &NumericNames).status, 255);
+}

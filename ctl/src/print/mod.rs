@@ -1,6 +1,7 @@
 //! Listings and the save format, to the byte as ipvsadm 1.31 prints them.
 
 mod connections;
+mod frames;
 mod order;
 mod save;
 mod services;
@@ -11,6 +12,8 @@ use std::fmt::Write;
 use crate::backend::{ConnectionRow, DaemonRow, ServiceRow, Table};
 use crate::command::{ListOptions, Timeouts};
 use crate::names::{Names, NumericNames};
+
+pub use frames::frames;
 
 /// The version of IPVS that listings name.
 const IPVS_VERSION: &str = "1.2.1";

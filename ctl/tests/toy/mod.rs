@@ -4,11 +4,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ctl::backend::{Backend, ConnectionRow, DaemonRow, Rates, ServerRow, ServiceRow, Table};
+use ctl::backend::{
+    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, Table,
+};
 use ctl::command::{DaemonSpec, Role, Timeouts};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
 use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
+use dataplane::verdict::DropReason;
 
 const SCHEDULERS: [&str; 15] = [
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
@@ -259,6 +262,12 @@ impl Backend for Toy {
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {
         self.check()?;
         Ok(self.daemons.clone())
+    }
+
+    fn frames(&mut self) -> Result<FrameCounts, Refusal> {
+        self.check()?;
+        let drops = DropReason::ALL.iter().zip(1..).map(|(&reason, count)| (reason, count));
+        Ok(FrameCounts { received: 7, transmitted: 5, handed_over: 3, drops: drops.collect() })
     }
 }
 

@@ -7,3 +7,4 @@ pub(crate) mod check;
 pub(crate) mod frame;
 pub(crate) mod lab;
 pub(crate) mod names;
+mod questions;

@@ -4,9 +4,9 @@ use dataplane::service::Method;
 use dataplane::verdict::DropReason;
 
 use crate::common::build::{Packet, SYN, Transport, echo, error_about, icmp, reply, request};
-use crate::common::lab::Outcome;
-use crate::common::names::{CLIENT, SERVER, SERVERS, VIP, VLAN, own_mac};
-use crate::{assert_sent, lab};
+use crate::common::lab::{Outcome, SIZE, Size};
+use crate::common::names::{CLIENT, SERVER, SERVERS, VIP, VLAN, end, own_mac};
+use crate::{assert_sent, lab, lab_of};
 use Transport::Tcp;
 
 /// The answer to a ping: back on the same port, with a fresh time to live.
@@ -84,14 +84,23 @@ fn every_other_message_is_refused_by_name() {
     }
 }
 
+/// As the kernel drops what comes from outside with an address of its own.
+#[test]
+fn a_ping_in_our_own_name_is_refused() {
+    for from in ["10.9.0.100", "10.9.255.254"] {
+        let mut lab = lab(Method::Nat, &[SERVER]);
+        let outcome = lab.one(&echo(from, "10.9.0.100"));
+        assert_eq!(outcome, Outcome::Dropped(DropReason::SourceIsOurs), "{from}");
+    }
+}
+
 /// The client's address and port stand in all of them, so all find the same shard.
 #[test]
 fn errors_go_to_the_shard_of_their_connection() {
-    let size = crate::Size { shards: 4, ..crate::SIZE };
-    let mut lab = crate::lab_of(size, Method::Nat, &[SERVER]);
+    let mut lab = lab_of(Size { shards: 4, ..SIZE }, Method::Nat, &[SERVER]);
     for port in 1000..1100 {
         let client = format!("10.9.0.1:{port}");
-        let owner = lab.owner(crate::common::names::end(&client));
+        let owner = lab.owner(end(&client));
         let syn = request(Tcp(SYN), &client, VIP);
         let to_server = syn.clone().to(SERVER);
         let answer = reply(Tcp(SYN), SERVER, &client);

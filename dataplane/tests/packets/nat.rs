@@ -128,6 +128,15 @@ fn a_wrong_checksum_stays_wrong() {
     }
 }
 
+/// A datagram may end before its IP packet does; its checksum ends with it.
+#[test]
+fn an_added_checksum_covers_the_datagram_alone() {
+    let mut lab = lab(Method::Nat, &[SERVER]);
+    let frame = request(Udp(false), CLIENT, VIP).frame_with(|l3| l3[25] = 8 + 10);
+    let out = lab.one_frame(frame);
+    assert_eq!(see(out.bytes()).payload, b"what is th", "checksum and all");
+}
+
 #[test]
 fn padding_neither_counts_nor_disturbs() {
     let mut lab = lab(Method::Nat, &[SERVER]);

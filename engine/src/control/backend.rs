@@ -2,13 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ctl::backend::{Backend, ConnectionRow, DaemonRow, Rates, ServerRow, ServiceRow, Table};
+use ctl::backend::{
+    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, Table,
+};
 use ctl::command::{DaemonSpec, Role, Timeouts};
 use dataplane::command::{Command, ConnectionInfo};
 use dataplane::connection::state;
+use dataplane::counters::Counters;
 use dataplane::director::{Director, ReadTraffic, ServiceView};
 use dataplane::refusal::Refusal;
 use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
+use dataplane::verdict::DropReason;
 
 use super::{Control, Handle};
 
@@ -133,6 +137,24 @@ impl Backend for Remote {
 
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {
         Ok(Vec::new())
+    }
+
+    fn frames(&mut self) -> Result<FrameCounts, Refusal> {
+        let counts = self.0.call(|control| {
+            let sum = |of: &dyn Fn(&Counters) -> u64| {
+                control.counters.iter().map(|counters| of(counters)).sum::<u64>()
+            };
+            let drops = DropReason::ALL
+                .iter()
+                .map(|&reason| (reason, sum(&|counters| counters.dropped(reason))));
+            FrameCounts {
+                received: sum(&|counters| counters.received.get()),
+                transmitted: sum(&|counters| counters.transmitted.get()),
+                handed_over: sum(&|counters| counters.handed_over.get()),
+                drops: drops.collect(),
+            }
+        });
+        counts.ok_or(STOPPING)
     }
 }
 
