@@ -17,6 +17,9 @@ const READY_LIMIT: Duration = Duration::from_secs(20);
 /// `pollvsadm` promises an answer within 2 s even from a dead daemon; the rest is process start.
 const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 
+/// The lab's interfaces of the director.
+const PORTS: [&str; 2] = ["d0", "d1"];
+
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A running `pollvsd` in the director's namespace. It must not outlive the lab.
@@ -32,9 +35,22 @@ impl<'lab> Daemon<'lab> {
     /// # Errors
     /// When it ends or does not say `ready` in time.
     pub fn start(lab: &'lab Lab, binaries: &Binaries, workers: usize) -> Result<Self> {
+        Self::start_on(lab, binaries, workers, PORTS)
+    }
+
+    /// Starts the daemon on devices of other names for the same two interfaces.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_on(
+        lab: &'lab Lab,
+        binaries: &Binaries,
+        workers: usize,
+        devices: [&str; 2],
+    ) -> Result<Self> {
         let socket = lab.directory().join("control.sock");
         let mut command = command(lab, binaries, &socket, workers);
-        add_ports(&mut command);
+        add_devices(&mut command, devices);
         let serial = STARTED.fetch_add(1, Ordering::Relaxed);
         let mut service = Service::start(&format!("pollvsd-{serial}"), &mut command, &lab.logs())?;
         service.wait_until(READY_LIMIT, |service| {
@@ -82,8 +98,12 @@ pub fn command(lab: &Lab, binaries: &Binaries, socket: &Path, workers: usize) ->
 
 /// Adds the two ports of the lab.
 pub fn add_ports(command: &mut Command) -> &mut Command {
-    for (link, address) in [("d0", DIRECTOR_OUTSIDE), ("d1", DIRECTOR_INSIDE)] {
-        command.args(["--port", link, "--address", &format!("{address}/16")]);
+    add_devices(command, PORTS)
+}
+
+fn add_devices<'c>(command: &'c mut Command, [outside, inside]: [&str; 2]) -> &'c mut Command {
+    for (device, address) in [(outside, DIRECTOR_OUTSIDE), (inside, DIRECTOR_INSIDE)] {
+        command.args(["--port", device, "--address", &format!("{address}/16")]);
     }
     command
 }

@@ -360,3 +360,14 @@ fn arp_packets() {
     arp::write(&mut written, true, (expected.sender_mac, expected.sender), target);
     assert_eq!((&written[..arp::LENGTH], written[arp::LENGTH]), (&whole[..], 0xee));
 }
+
+/// Folding is arithmetic modulo 65,535, in which 0 stays 0 and nothing else becomes it.
+#[test]
+fn folding_loses_no_carry() {
+    let extremes = [0, 1, 0xffff, 0x1_0000, 0xffff_ffff, 0xffff_ffff_0001_0000, u64::MAX];
+    let near = |n: u64| [n.wrapping_sub(1), n, n.wrapping_add(1)];
+    for sum in extremes.into_iter().flat_map(near).chain((0..64).map(|bit| u64::MAX >> bit)) {
+        let expected = if sum == 0 { 0 } else { (sum - 1) % 0xffff + 1 };
+        assert_eq!(u64::from(checksum::fold(sum)), expected, "{sum:#x}");
+    }
+}

@@ -234,3 +234,21 @@ fn a_refused_first_packet_leaves_its_connection() {
         assert_eq!(lab.traffic(&tcp(VIP), SERVER), [1, 1, 0, length, 0]);
     }
 }
+
+/// As for requests: counted, moves the connection on, goes no further.
+#[test]
+fn a_refused_reply_counts_too() {
+    let too_big = reply(Tcp(RST), SERVER, CLIENT).payload(&[0; 1461]);
+    let rows = [
+        (reply(Tcp(RST), SERVER, CLIENT).ttl(1), DropReason::TtlExpired),
+        (reply(Tcp(RST), SERVER, CLIENT).ttl(0), DropReason::TtlExpired),
+        (too_big, DropReason::TooBig),
+    ];
+    for (packet, reason) in rows {
+        let mut lab = lab(Method::Nat, &[SERVER]);
+        lab.one(&request(Tcp(SYN), CLIENT, VIP));
+        assert_eq!(lab.one(&packet), Outcome::Dropped(reason));
+        assert_eq!(lab.connection().state, State::Close);
+        assert_eq!(lab.traffic(&tcp(VIP), SERVER)[2], 1, "{reason:?}");
+    }
+}

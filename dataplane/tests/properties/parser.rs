@@ -47,6 +47,10 @@ fn is_knowingly_stricter(reason: DropReason, bytes: &[u8], header: &[u8]) -> boo
         DropReason::EthernetSource => bytes[6] & 1 == 1,
         // It reads up to three tags, we one.
         DropReason::NestedVlan => true,
+        // It reads the tags of old switches and of MACsec as well.
+        DropReason::EtherType => [12, 16]
+            .iter()
+            .any(|&at| [[0x91, 0x00], [0x88, 0xe5]].iter().any(|tag| bytes[at..at + 2] == tag[..])),
         // It does not sum headers.
         DropReason::Ipv4Checksum => sum16(&[header]) != 0xffff,
         // It does not look into options.

@@ -28,6 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
             connections(lab, binaries, method)
         }));
     }
+    cases.push(Case::new("af-packet", af_packet));
     cases.push(Case::new("methods-in-turn", methods_in_turn));
     cases.push(Case::new("ping", ping));
     cases
@@ -44,6 +45,15 @@ fn http(lab: &Lab, binaries: &Binaries, method: Method, workers: usize) -> Resul
     let connections = daemon.control().must("-Lnc")?;
     ensure!(connections.contains(SERVICE), "no connection is listed:\n{connections}");
     Ok(())
+}
+
+/// The same by packet sockets, each worker with its own, which the kernel spreads flows over.
+fn af_packet(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let devices = ["net_af_packet0,iface=d0,qpairs=2", "net_af_packet1,iface=d1,qpairs=2"];
+    lab.set_method(Method::Nat)?;
+    let daemon = Daemon::start_on(lab, binaries, 2, devices)?;
+    daemon.control().balance(Method::Nat)?;
+    client::fetch(lab, 20)?.check(lab)
 }
 
 /// One daemon, one table, three methods: a change of method is no reason to restart.

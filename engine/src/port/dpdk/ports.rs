@@ -240,17 +240,24 @@ fn probe(devargs: &str) -> Result<u16, String> {
 /// The error of a call that returned it, with what to do.
 fn check(what: &str, result: c_int) -> Result<(), String> {
     const EPERM: c_int = 1;
-    const ENODEV: c_int = 19;
     const ENOMEM: c_int = 12;
     const EACCES: c_int = 13;
+    const EFAULT: c_int = 14;
+    const ENODEV: c_int = 19;
+    const ENOTSUP: c_int = 95;
     if result >= 0 {
         return Ok(());
     }
     let advice = match -result {
-        EPERM | EACCES => ". Run as root, or give CAP_NET_RAW and CAP_NET_ADMIN",
-        ENODEV => ". Is it there, up, and not in use?",
+        EPERM | EACCES => {
+            ". Packet sockets need root, or CAP_NET_RAW and CAP_NET_ADMIN; what DPDK printed says \
+             more"
+        }
         ENOMEM => ". Raise --memory",
-        _ => "",
+        EFAULT => ". DPDK has no driver of that name",
+        ENODEV => ". Is it there, up, and not in use?",
+        ENOTSUP => ". No DPDK driver takes it: is it bound to vfio-pci?",
+        _ => ". What DPDK printed says more",
     };
     Err(format!("{what}: {}{advice}", describe(result)))
 }
