@@ -71,7 +71,7 @@ pub fn save(table: &Table, numeric: bool, names: &dyn Names) -> String {
 }
 
 /// Everything that commands can configure, as input of `-R` that makes the same director again: for the daemon's own
-/// file. Unlike [`save`] it loses nothing: it has thresholds, marks above 2³¹, timeouts and sync daemons, and a back
+/// file. Unlike [`save()`] it loses nothing: it has thresholds, marks above 2³¹, timeouts and sync daemons, and a back
 /// end that lists the newest first lists the same order after it.
 #[must_use]
 pub fn complete(table: &Table, timeouts: &Timeouts, daemons: &[DaemonRow]) -> String {
