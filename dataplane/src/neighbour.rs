@@ -199,20 +199,22 @@ impl Neighbours {
     /// Whether to ask for an unresolved next hop now, which is then noted as done.
     ///
     /// # Errors
-    /// [`DropReason::NeighbourUnreachable`] when it has not answered: what waits is in vain. The
-    /// next packet starts over.
+    /// [`DropReason::NeighbourUnreachable`] when it has not answered: all that waits now does so in
+    /// vain. A packet at a later moment starts over.
     pub fn ask(&mut self, now: Tick, id: NeighbourId) -> Result<Option<NextHop>, DropReason> {
         let entry = &mut self.entries[usize::from(id.place)];
-        if now.since(entry.asked) < ASK_EVERY {
+        if entry.tries > TRIES {
+            if entry.asked == now {
+                return Err(DropReason::NeighbourUnreachable);
+            }
+            entry.tries = 0;
+        } else if now.since(entry.asked) < ASK_EVERY {
             return Ok(None);
         }
-        if entry.tries == TRIES {
-            entry.tries = 0;
-            return Err(DropReason::NeighbourUnreachable);
-        }
+        let may_ask = entry.tries < TRIES;
         entry.asked = now;
         entry.tries += 1;
-        Ok(Some(entry.key))
+        if may_ask { Ok(Some(entry.key)) } else { Err(DropReason::NeighbourUnreachable) }
     }
 
     /// The next resolved entry, from `place` on, that is in use and due for a second look. One

@@ -15,9 +15,10 @@ use crate::interface::InterfaceId;
 use crate::lane::{BURST, Lane, Staged, Way};
 use crate::neighbour::{Learned, NeighbourId};
 use crate::packet::arp::{self, Arp};
+use crate::packet::checksum::Delta;
 use crate::packet::ethernet::{self, Link};
 use crate::packet::icmp::{self, Icmp, Quote};
-use crate::packet::{self, Header, Network, Packet, protocol};
+use crate::packet::{self, Header, Network, Packet, ipv4, protocol};
 use crate::service::Method;
 use crate::shard::{Common, Shard};
 use crate::time::Tick;
@@ -176,6 +177,9 @@ impl<F: Frame> Shard<F> {
                 if ip.source.is_martian() {
                     return Err(DropReason::Ipv4Source);
                 }
+                if self.v4.addresses.role(ip.source).has(ours) {
+                    return Err(DropReason::SourceIsOurs);
+                }
                 let bytes = frame.bytes_mut();
                 let (destination, rest) = bytes.split_at_mut(6);
                 destination.swap_with_slice(&mut rest[..6]);
@@ -278,23 +282,18 @@ impl<A: Network> Lane<A> {
         }
         let slot = &common.servers[server.0 as usize];
         let hop = common.neighbours.hop(now, slot.hop);
+        let Packet { l3, ip, .. } = packet;
         match connection.flags.method() {
-            Method::Direct => {
-                forward::check_size(packet.ip.total_length, hop)?;
-                forward::direct(frame.bytes_mut(), packet);
-                forward::emit(frame, usize::from(packet.l3), hop, slot.hop)
-            }
+            Method::Direct => A::hop(forward::open(frame, *l3, ip, 0, hop)?, Delta::NONE),
+            Method::Nat => nat::request(forward::open(frame, *l3, ip, 0, hop)?, packet, connection),
             Method::Tunnel => {
-                common.identification = common.identification.wrapping_add(1).max(1);
-                let identification = common.identification;
-                forward::tunnel(frame, packet, &slot.outer, identification, hop, slot.hop)
-            }
-            Method::Nat => {
-                forward::check_size(packet.ip.total_length, hop)?;
-                nat::request(frame.bytes_mut(), packet, connection);
-                forward::emit(frame, usize::from(packet.l3), hop, slot.hop)
+                let l3 = forward::open(frame, *l3, ip, ipv4::HEADER_LENGTH, hop)?;
+                common.identification = common.identification.wrapping_add(common.shards);
+                A::hop(&mut l3[ipv4::HEADER_LENGTH..], Delta::NONE);
+                slot.outer.write(l3, ip.total_length, common.identification.max(1));
             }
         }
+        Ok(forward::send(hop, slot.hop))
     }
 
     /// A packet from a real server behind NAT. A deleted server's replies still pass, uncounted.
@@ -322,9 +321,8 @@ impl<A: Network> Lane<A> {
             connection.client_hop = common.route(now, connection.client.into())?;
         }
         let hop = common.neighbours.hop(now, connection.client_hop);
-        forward::check_size(packet.ip.total_length, hop)?;
-        nat::reply(frame.bytes_mut(), packet, connection);
-        forward::emit(frame, usize::from(packet.l3), hop, connection.client_hop)
+        nat::reply(forward::open(frame, packet.l3, &packet.ip, 0, hop)?, packet, connection);
+        Ok(forward::send(hop, connection.client_hop))
     }
 
     /// Makes a connection for a packet that may open one.

@@ -17,7 +17,7 @@ use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
 use crate::interface::{NextHop, Topology};
 use crate::lane::{BURST, Lane, ServiceEnd, Staged};
-use crate::neighbour::{Learned, NeighbourId, Neighbours};
+use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
 use crate::packet::ipv4::OuterTemplate;
 use crate::packet::{Network, arp, ethernet};
@@ -76,7 +76,7 @@ pub(crate) struct Common {
     pub(crate) timeouts: Timeouts,
     pub(crate) servers: Box<[ServerSlot]>,
     pub(crate) neighbours: Neighbours,
-    /// Numbers outer headers that may be fragmented.
+    /// Numbers outer headers that may be fragmented, in steps that no other shard takes.
     pub(crate) identification: u16,
 }
 
@@ -88,10 +88,11 @@ pub struct Shard<F> {
     pub(crate) staged4: Vec<Staged<Ipv4Addr>>,
     waiting: VecDeque<(NeighbourId, F)>,
     pub(crate) learned: VecDeque<Learned>,
-    swept_at: Tick,
+    /// When `tick` was called last, and when it last looked after next hops.
+    swept_at: Option<Tick>,
     sweep_next: u32,
     sweep_due: u32,
-    retried_at: Tick,
+    retried_at: Option<Tick>,
 }
 
 impl<F: Frame> Shard<F> {
@@ -114,16 +115,16 @@ impl<F: Frame> Shard<F> {
                 timeouts: Timeouts::default(),
                 servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
                 neighbours: Neighbours::new(config.neighbours),
-                identification: 0,
+                identification: config.id.0,
             },
             v4,
             staged4: Vec::with_capacity(BURST),
             waiting: VecDeque::with_capacity(WAITING),
             learned: VecDeque::with_capacity(LEARNED),
-            swept_at: Tick(0),
+            swept_at: None,
             sweep_next: 0,
             sweep_due: 0,
-            retried_at: Tick(0),
+            retried_at: None,
         }
     }
 
@@ -165,9 +166,9 @@ impl<F: Frame> Shard<F> {
     /// Regular work between bursts: ends connections that have run out, asks for next hops. Each
     /// call does a little, and the whole table is seen about once a second.
     pub fn tick<H: Host<Frame = F>>(&mut self, now: Tick, host: &mut H) {
-        let elapsed = now.since(self.swept_at);
+        let elapsed = now.since(*self.swept_at.get_or_insert(now));
         if elapsed > 0 {
-            self.swept_at = now;
+            self.swept_at = Some(now);
             let touched = self.v4.connections.touched();
             let share = u64::from(touched) * u64::from(elapsed) / u64::from(TICKS_PER_SECOND) + 1;
             self.sweep_due = (u64::from(self.sweep_due) + share).min(u64::from(touched)) as u32;
@@ -175,8 +176,8 @@ impl<F: Frame> Shard<F> {
         let part = self.sweep_due.min(SWEEP);
         self.sweep_due -= part;
         self.sweep(now, part);
-        if now.since(self.retried_at) >= TICKS_PER_SECOND / 10 {
-            self.retried_at = now;
+        if now.since(*self.retried_at.get_or_insert(now)) >= TICKS_PER_SECOND / 10 {
+            self.retried_at = Some(now);
             self.retry_neighbours(now, host);
         }
     }
@@ -197,6 +198,14 @@ impl<F: Frame> Shard<F> {
         id: NeighbourId,
         frame: F,
     ) -> Result<(), (F, DropReason)> {
+        if self.common.neighbours.is_current(id) {
+            let hop = *self.common.neighbours.hop(now, id);
+            if hop.is_resolved {
+                // Another frame of the same burst has found it out.
+                Self::finish(host, &hop, frame);
+                return Ok(());
+            }
+        }
         let in_line = self.waiting.iter().filter(|(other, _)| *other == id).count();
         let asked = if self.waiting.len() == WAITING || in_line >= WAITING_PER_HOP {
             Err(DropReason::HoldQueueFull)
@@ -239,14 +248,19 @@ impl<F: Frame> Shard<F> {
     fn send_waiting<H: Host<Frame = F>>(&mut self, now: Tick, host: &mut H, id: NeighbourId) {
         let hop = *self.common.neighbours.hop(now, id);
         for _ in 0..self.waiting.len() {
-            let Some((other, mut frame)) = self.waiting.pop_front() else { return };
+            let Some((other, frame)) = self.waiting.pop_front() else { return };
             if other == id {
-                hop.header.write(frame.bytes_mut());
-                host.send(hop.port, frame);
+                Self::finish(host, &hop, frame);
             } else {
                 self.waiting.push_back((other, frame));
             }
         }
+    }
+
+    /// Sends a frame that lacks only its next hop's link-layer address.
+    fn finish<H: Host<Frame = F>>(host: &mut H, hop: &Hop, mut frame: F) {
+        hop.header.write(frame.bytes_mut());
+        host.send(hop.port, frame);
     }
 
     fn retry_neighbours<H: Host<Frame = F>>(&mut self, now: Tick, host: &mut H) {

@@ -20,13 +20,13 @@ pub fn deltas<A: Network>((from, from_port): (A, u16), (to, to_port): (A, u16)) 
     (header, header.and(port))
 }
 
-/// Makes a client's packet to the virtual service one to the real server, and takes a hop.
+/// Makes a client's packet to the virtual service one to the real server, and takes a hop. `l3`
+/// is the packet from its IP header on.
 #[inline]
-pub fn request<A: Network>(frame: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
-    let l3 = &mut frame[usize::from(packet.l3)..];
+pub fn request<A: Network>(l3: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
     A::set_destination(l3, connection.real);
     A::hop(l3, connection.header_delta);
-    let l4 = transport(frame, packet);
+    let l4 = &mut l3[usize::from(packet.ip.header_length)..];
     write_u16(l4, DESTINATION_PORT, connection.real_port);
     let ends = (packet.ip.source, connection.real);
     patch(l4, packet.ip.protocol, connection.transport_delta, ends);
@@ -34,20 +34,13 @@ pub fn request<A: Network>(frame: &mut [u8], packet: &Packet<A>, connection: &Co
 
 /// Makes the real server's answer one of the virtual service, and takes a hop.
 #[inline]
-pub fn reply<A: Network>(frame: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
-    let l3 = &mut frame[usize::from(packet.l3)..];
+pub fn reply<A: Network>(l3: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
     A::set_source(l3, connection.virtual_address);
     A::hop(l3, connection.header_delta.reversed());
-    let l4 = transport(frame, packet);
+    let l4 = &mut l3[usize::from(packet.ip.header_length)..];
     write_u16(l4, SOURCE_PORT, connection.virtual_port);
     let ends = (connection.virtual_address, packet.ip.destination);
     patch(l4, packet.ip.protocol, connection.transport_delta.reversed(), ends);
-}
-
-#[inline]
-fn transport<'f, A: Network>(frame: &'f mut [u8], packet: &Packet<A>) -> &'f mut [u8] {
-    let end = usize::from(packet.l3) + usize::from(packet.ip.total_length);
-    &mut frame[usize::from(packet.l4)..end]
 }
 
 #[inline]

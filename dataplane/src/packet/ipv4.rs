@@ -163,13 +163,6 @@ impl OuterTemplate {
     }
 }
 
-/// Whether the packet forbids fragmentation.
-#[inline]
-#[must_use]
-pub fn dont_fragment(l3: &[u8]) -> bool {
-    read_u16(l3, FRAGMENT) & DONT_FRAGMENT != 0
-}
-
 /// The inner DSCP, and ECN except that "congestion experienced" starts anew as ECT(0)
 /// (RFC 3168 section 9.1.1, full functionality).
 #[inline]

@@ -80,8 +80,6 @@ pub struct Packet<A> {
     pub tcp_flags: u8,
     /// Offset of the IP header in the frame.
     pub l3: u16,
-    /// Offset of the transport header in the frame.
-    pub l4: u16,
 }
 
 /// Reads ports and flags of a TCP or UDP packet behind an accepted IP header.
@@ -109,7 +107,6 @@ pub fn parse_transport<A: Network>(
         destination_port: ports.destination,
         tcp_flags: ports.tcp_flags,
         l3: l3 as u16,
-        l4: l4 as u16,
     })
 }
 

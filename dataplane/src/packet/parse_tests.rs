@@ -224,7 +224,7 @@ fn transport_headers() {
                     let packet = result.unwrap();
                     let ports = (packet.source_port, packet.destination_port);
                     assert_eq!((ports, packet.tcp_flags), ((1234, 80), 0x12));
-                    assert_eq!((packet.l3, packet.l4), (14, 34));
+                    assert_eq!((packet.l3, packet.ip.header_length), (14, 20));
                 }
             }
         }
