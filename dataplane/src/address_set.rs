@@ -38,20 +38,21 @@ impl Role {
 #[derive(Clone, Copy)]
 struct Entry<A> {
     address: A,
+    /// None when the entry is free.
     role: Role,
-    /// How many users each role has; free when all are 0.
-    users: [u32; 3],
 }
 
 /// Addresses and their roles: open addressing, linear probing, at most half full.
 pub(crate) struct AddressSet<A> {
     entries: Box<[Entry<A>]>,
+    /// How many users each role of an entry has; apart, because packets do not ask for it.
+    users: Box<[[u32; 3]]>,
     shift: u32,
     used: usize,
 }
 
 impl<A: Address> AddressSet<A> {
-    const FREE: Entry<A> = Entry { address: A::UNSPECIFIED, role: Role(0), users: [0; 3] };
+    const FREE: Entry<A> = Entry { address: A::UNSPECIFIED, role: Role(0) };
 
     /// A set for up to `limit` addresses.
     #[must_use]
@@ -59,6 +60,7 @@ impl<A: Address> AddressSet<A> {
         let size = (limit * 2).next_power_of_two().max(2);
         Self {
             entries: vec![Self::FREE; size].into_boxed_slice(),
+            users: vec![[0; 3]; size].into_boxed_slice(),
             shift: 64 - size.trailing_zeros(),
             used: 0,
         }
@@ -92,7 +94,7 @@ impl<A: Address> AddressSet<A> {
         let entry = &mut self.entries[at];
         entry.address = address;
         entry.role = entry.role.or(role);
-        entry.users[role.place()] += 1;
+        self.users[at][role.place()] += 1;
     }
 
     /// Takes a role back that [`AddressSet::add`] has given.
@@ -102,9 +104,10 @@ impl<A: Address> AddressSet<A> {
     pub(crate) fn remove(&mut self, address: A, role: Role) {
         let at = self.place_of(address);
         let entry = &mut self.entries[at];
-        assert!(entry.users[role.place()] > 0, "a role is given before it is taken back");
-        entry.users[role.place()] -= 1;
-        if entry.users[role.place()] == 0 {
+        let users = &mut self.users[at][role.place()];
+        assert!(*users > 0, "a role is given before it is taken back");
+        *users -= 1;
+        if *users == 0 {
             entry.role = Role(entry.role.0 & !role.0);
         }
         if entry.role == Role(0) {
@@ -139,6 +142,7 @@ impl<A: Address> AddressSet<A> {
             if distance_from_home >= distance_from_gap {
                 self.entries[gap] = self.entries[at];
                 self.entries[at] = Self::FREE;
+                self.users.swap(gap, at);
                 gap = at;
             }
             at = (at + 1) & mask;

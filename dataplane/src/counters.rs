@@ -79,7 +79,7 @@ impl Counters {
     /// A server's counters.
     #[inline]
     pub(crate) fn server(&self, id: ServerId) -> &ServerCounters {
-        &self.servers[id.0 as usize]
+        &self.servers[id.index()]
     }
 
     /// A server's traffic since the daemon started, whoever had the slot.

@@ -48,8 +48,18 @@ pub struct NextHop {
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
     interfaces: Vec<Interface>,
+    /// What packets need to find their interface, apart from the rest.
+    arrivals: Vec<Arrival>,
     /// Longest prefix first.
     routes: Vec<(Prefix, InterfaceId, Option<IpAddr>)>,
+}
+
+/// How frames of an interface come in.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    /// Port and VLAN; no VLAN is 0.
+    key: (u16, u16),
+    mac: Mac,
 }
 
 /// What is wrong with a topology.
@@ -67,7 +77,12 @@ impl Topology {
     /// # Errors
     /// When two interfaces cannot be told apart or a gateway is not on-link.
     pub fn new(interfaces: Vec<Interface>, routes: &[Route]) -> Result<Self, TopologyError> {
-        let mut topology = Self { interfaces, routes: Vec::new() };
+        let arrival = |interface: &Interface| Arrival {
+            key: (interface.port.0, interface.vlan.unwrap_or(0)),
+            mac: interface.mac,
+        };
+        let arrivals = interfaces.iter().map(arrival).collect();
+        let mut topology = Self { interfaces, arrivals, routes: Vec::new() };
         for (n, interface) in topology.interfaces.iter().enumerate() {
             let twin =
                 |other: &Interface| (other.port, other.vlan) == (interface.port, interface.vlan);
@@ -88,17 +103,14 @@ impl Topology {
         Ok(topology)
     }
 
-    /// The interface of frames that come in on `port` with this tag.
+    /// The interface of frames that come in on `port` with this VLAN identifier, or 0 for none,
+    /// and its link-layer address.
     #[inline]
     #[must_use]
-    pub fn interface_of(
-        &self,
-        port: PortId,
-        vlan: Option<u16>,
-    ) -> Option<(InterfaceId, &Interface)> {
-        let is_it = |interface: &Interface| interface.port == port && interface.vlan == vlan;
-        let place = self.interfaces.iter().position(is_it)?;
-        Some((InterfaceId(place as u16), &self.interfaces[place]))
+    pub fn arrival(&self, port: PortId, vlan: u16) -> Option<(InterfaceId, Mac)> {
+        // A handful of interfaces: a search is as fast as a table.
+        let place = self.arrivals.iter().position(|arrival| arrival.key == (port.0, vlan))?;
+        Some((InterfaceId(place as u16), self.arrivals[place].mac))
     }
 
     /// An interface.

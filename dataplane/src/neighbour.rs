@@ -166,6 +166,20 @@ impl Neighbours {
         Ok(self.id(place))
     }
 
+    /// The entry of the next hop towards an address.
+    ///
+    /// # Errors
+    /// [`DropReason::NoRoute`], and as [`Neighbours::entry`].
+    #[cold]
+    pub fn towards(
+        &mut self,
+        now: Tick,
+        topology: &Topology,
+        to: IpAddr,
+    ) -> Result<NeighbourId, DropReason> {
+        self.entry(now, topology, topology.next_hop(to).ok_or(DropReason::NoRoute)?)
+    }
+
     /// Fixes a next hop's address for good.
     ///
     /// # Errors

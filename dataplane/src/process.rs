@@ -6,7 +6,7 @@
 use core::net::Ipv4Addr;
 
 use crate::address_set::Role;
-use crate::connection::state::{Direction, State, tcp_flag};
+use crate::connection::state::{Direction, State, Timeouts, tcp_flag};
 use crate::connection::{Connection, Flags, RecordId};
 use crate::forward::{self, nat};
 use crate::frame::{Frame, Host};
@@ -16,11 +16,11 @@ use crate::lane::{BURST, Lane, Staged, Way};
 use crate::neighbour::{Learned, NeighbourId};
 use crate::packet::arp::{self, Arp};
 use crate::packet::checksum::Delta;
-use crate::packet::ethernet::{self, Link};
+use crate::packet::ethernet::{self, Link, Mac};
 use crate::packet::icmp::{self, Icmp, Quote};
 use crate::packet::{self, Header, Network, Packet, ipv4, protocol};
 use crate::service::Method;
-use crate::shard::{Common, Shard};
+use crate::shard::{Common, ServerSlot, Shard};
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 
@@ -73,25 +73,23 @@ impl<F: Frame> Shard<F> {
         }
         let bytes = frame.bytes();
         let link = ethernet::parse(bytes)?;
-        let (id, interface) = self
-            .common
-            .topology
-            .interface_of(frame.port(), link.vlan)
-            .ok_or(DropReason::UnknownVlan)?;
+        let arrival = self.common.topology.arrival(frame.port(), link.vlan);
+        let (interface, mac) = arrival.ok_or(DropReason::UnknownVlan)?;
         if link.ether_type == ethernet::ARP {
-            return Err(self.arp(frame, &link, id)?);
+            return Err(self.arp(frame, &link, interface, mac)?);
         }
-        if link.destination != interface.mac {
+        if link.destination != mac {
             return Err(DropReason::NotOurMac.into());
         }
         if link.ether_type != Ipv4Addr::ETHER_TYPE {
             return Err(DropReason::EtherType.into());
         }
-        let ip = Ipv4Addr::parse(&bytes[link.length..], frame.header_checksum())?;
+        let l3 = &bytes[link.length..];
+        let ip = Ipv4Addr::parse(l3, frame.header_checksum())?;
         if ip.protocol == protocol::ICMP {
             return Err(self.icmp(frame, &link, &ip)?);
         }
-        let packet = packet::parse_transport(bytes, link.length, ip)?;
+        let packet = packet::parse_transport(l3, link.length, ip)?;
         let (way, hash) = self.v4.direct(&packet)?;
         let owner = hash.owner(self.common.shards);
         if owner != self.common.id {
@@ -131,9 +129,9 @@ impl<F: Frame> Shard<F> {
         frame: &mut F,
         link: &Link,
         interface: InterfaceId,
+        mac: Mac,
     ) -> Result<Verdict, DropReason> {
         let arp = Arp::parse(&frame.bytes()[link.length..])?;
-        let mac = self.common.topology.interface(interface).mac;
         if link.destination != mac && !link.destination.is_group() {
             return Err(DropReason::NotOurMac);
         }
@@ -260,7 +258,7 @@ impl<A: Network> Lane<A> {
         id: RecordId,
     ) -> Result<Verdict, DropReason> {
         let connection = self.connections.get_mut(id);
-        let slot = &common.servers[connection.server.0 as usize];
+        let slot = &mut common.servers[connection.server.index()];
         if !slot.is_available {
             return Err(DropReason::ServerDeleted);
         }
@@ -272,15 +270,14 @@ impl<A: Network> Lane<A> {
             true => Direction::InputOnly,
             false => Direction::Input,
         };
-        advance(common, now, connection, direction, packet);
+        advance(&common.timeouts, slot, now, connection, direction, packet);
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
-        let server = connection.server;
-        if !common.neighbours.is_current(common.servers[server.0 as usize].hop) {
-            common.route_to_server(now, server)?;
+        if !common.neighbours.is_current(slot.hop) {
+            let to = slot.address().ok_or(DropReason::NoRoute)?;
+            slot.hop = common.neighbours.towards(now, &common.topology, to)?;
         }
-        let slot = &common.servers[server.0 as usize];
         let hop = common.neighbours.hop(now, slot.hop);
         let Packet { l3, ip, .. } = packet;
         match connection.flags.method() {
@@ -288,8 +285,8 @@ impl<A: Network> Lane<A> {
             Method::Nat => nat::request(forward::open(frame, *l3, ip, 0, hop)?, packet, connection),
             Method::Tunnel => {
                 let l3 = forward::open(frame, *l3, ip, ipv4::HEADER_LENGTH, hop)?;
-                common.identification = common.identification.wrapping_add(common.shards);
                 A::hop(&mut l3[ipv4::HEADER_LENGTH..], Delta::NONE);
+                common.identification = common.identification.wrapping_add(common.shards);
                 slot.outer.write(l3, ip.total_length, common.identification.max(1));
             }
         }
@@ -307,18 +304,20 @@ impl<A: Network> Lane<A> {
         id: RecordId,
     ) -> Result<Verdict, DropReason> {
         let connection = self.connections.get_mut(id);
-        if common.servers[connection.server.0 as usize].is_available {
+        let slot = &common.servers[connection.server.index()];
+        if slot.is_available {
             let traffic = common.counters.server(connection.server);
             traffic.out_packets.add(1);
             traffic.out_bytes.add(u64::from(packet.ip.total_length));
         }
         connection.flags.see_output();
-        advance(common, now, connection, Direction::Output, packet);
+        advance(&common.timeouts, slot, now, connection, Direction::Output, packet);
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
         if !common.neighbours.is_current(connection.client_hop) {
-            connection.client_hop = common.route(now, connection.client.into())?;
+            let to = connection.client.into();
+            connection.client_hop = common.neighbours.towards(now, &common.topology, to)?;
         }
         let hop = common.neighbours.hop(now, connection.client_hop);
         nat::reply(forward::open(frame, packet.l3, &packet.ip, 0, hop)?, packet, connection);
@@ -382,22 +381,20 @@ impl<A: Network> Lane<A> {
 /// Moves a connection on in its protocol and restarts its timer.
 #[inline]
 fn advance<A: Network>(
-    common: &Common,
+    timeouts: &Timeouts,
+    slot: &ServerSlot,
     now: Tick,
     connection: &mut Connection<A>,
     direction: Direction,
     packet: &Packet<A>,
 ) {
     let state = connection.state.next(connection.protocol, direction, packet.tcp_flags);
-    connection.expires = now.after_seconds(common.timeouts.of(state));
-    if state == connection.state {
-        return;
-    }
-    connection.state = state;
-    if state.is_active() != connection.flags.is_active() {
-        connection.flags.set_active(state.is_active());
-        if let Some(member) = &common.servers[connection.server.0 as usize].member {
-            member.load.reclassify(state.is_active());
+    connection.expires = now.after(timeouts.ticks(state));
+    if state != connection.state {
+        connection.state = state;
+        if state.is_active() != connection.flags.is_active() {
+            connection.flags.set_active(state.is_active());
+            slot.reclassify(state.is_active());
         }
     }
 }

@@ -13,6 +13,15 @@ use crate::service::{Method, ServiceKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerId(pub u32);
 
+impl ServerId {
+    /// The slot as an index.
+    #[inline]
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Connections of one server, counted over all shards.
 ///
 /// Touched when a connection is made, ends or changes class, never for a packet alone; a cache

@@ -21,7 +21,7 @@ use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
 use crate::packet::ipv4::OuterTemplate;
 use crate::packet::{Network, arp, ethernet};
-use crate::roster::{Member, Roster, ServerId};
+use crate::roster::{Member, Roster};
 use crate::service::{Method, ServiceKey};
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, ShardId};
@@ -65,6 +65,20 @@ pub(crate) struct ServerSlot {
     has_been_nat: bool,
     pub(crate) hop: NeighbourId,
     pub(crate) outer: OuterTemplate,
+}
+
+impl ServerSlot {
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.member.as_ref().map(|member| member.address)
+    }
+
+    /// Moves a connection of this server to the other class.
+    #[cold]
+    pub(crate) fn reclassify(&self, active: bool) {
+        if let Some(member) = &self.member {
+            member.load.reclassify(active);
+        }
+    }
 }
 
 /// What the packet path needs beside a family's tables.
@@ -149,7 +163,7 @@ impl<F: Frame> Shard<F> {
             Command::PutService(roster) => Reply::Done(self.put_service(&roster)),
             Command::RemoveService(key) => Reply::Done(self.remove_service(&key)),
             Command::ReleaseServer(id) => {
-                let slot = core::mem::take(&mut self.common.servers[id.0 as usize]);
+                let slot = core::mem::take(&mut self.common.servers[id.index()]);
                 assert!(!slot.is_available, "only deleted servers are released");
                 let nat = slot.member.filter(|_| slot.has_been_nat);
                 if let Some(address) = nat.and_then(|member| Ipv4Addr::from_ip(member.address)) {
@@ -327,7 +341,7 @@ impl<F: Frame> Shard<F> {
         for member in before {
             while after.next_if(|other| other.order > member.order).is_some() {}
             if after.peek().is_none_or(|other| other.id != member.id) {
-                self.common.servers[member.id.0 as usize].is_available = false;
+                self.common.servers[member.id.index()].is_available = false;
             }
         }
     }
@@ -335,7 +349,7 @@ impl<F: Frame> Shard<F> {
     /// Puts a server of a new roster into its slot. When the slot has it already this is an edit,
     /// and address, load and connections stay what they are.
     fn place(&mut self, member: &Member) {
-        let slot = &mut self.common.servers[member.id.0 as usize];
+        let slot = &mut self.common.servers[member.id.index()];
         slot.is_available = true;
         if slot.member.is_none() {
             slot.member = Some(member.clone());
@@ -354,25 +368,9 @@ impl Common {
     /// Takes a connection out of the table and out of its server's count.
     pub(crate) fn end<A: Network>(&self, connections: &mut Table<A>, id: RecordId) {
         let ended = connections.remove(id);
-        if let Some(member) = &self.servers[ended.server.0 as usize].member {
+        if let Some(member) = &self.servers[ended.server.index()].member {
             member.load.unbind(ended.flags.is_active());
         }
-    }
-
-    /// Finds the next hop towards a server anew and remembers it in the slot.
-    #[cold]
-    pub(crate) fn route_to_server(&mut self, now: Tick, id: ServerId) -> Result<(), DropReason> {
-        let member = self.servers[id.0 as usize].member.as_ref();
-        let address = member.ok_or(DropReason::NoRoute)?.address;
-        self.servers[id.0 as usize].hop = self.route(now, address)?;
-        Ok(())
-    }
-
-    /// Finds the next hop towards an address.
-    #[cold]
-    pub(crate) fn route(&mut self, now: Tick, to: IpAddr) -> Result<NeighbourId, DropReason> {
-        let key = self.topology.next_hop(to).ok_or(DropReason::NoRoute)?;
-        self.neighbours.entry(now, &self.topology, key)
     }
 
     /// Asks for an unresolved next hop if it is time to.

@@ -4,6 +4,7 @@
 //! sequence numbers.
 
 use crate::packet::protocol;
+use crate::time::TICKS_PER_SECOND;
 
 /// State of a connection. TCP states have the kernel's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,32 +90,42 @@ impl State {
     #[inline]
     #[must_use]
     pub fn next(self, transport: u8, direction: Direction, tcp_flags: u8) -> Self {
-        if transport != protocol::TCP {
-            return Self::Udp;
-        }
-        let event = if tcp_flags & tcp_flag::RST != 0 {
-            3
-        } else if tcp_flags & tcp_flag::SYN != 0 {
-            0
-        } else if tcp_flags & tcp_flag::FIN != 0 {
-            1
-        } else if tcp_flags & tcp_flag::ACK != 0 {
-            2
-        } else {
-            return Self::Close;
-        };
-        // A record in state UDP cannot be TCP; the mask spares the bounds check.
-        TCP[direction as usize][event][(self as usize) & 0xf]
+        let row = if transport == protocol::TCP { direction as usize } else { UDP_ROW };
+        let event = EVENTS[usize::from(tcp_flags & 0x1f)];
+        // The masks spare the bounds checks; every index lies within them.
+        NEXT[row & 3][usize::from(event & 7)][(self as usize) & 15]
     }
 }
 
-/// How long a connection in each state is kept without a packet, in seconds.
+/// What a packet is to the table, by its lower five flags: the first of RST, SYN, FIN and ACK that
+/// is set, or none.
+static EVENTS: [u8; 32] = {
+    let mut events = [4; 32];
+    let mut flags = 0;
+    while flags < 32 {
+        events[flags as usize] = if flags & tcp_flag::RST != 0 {
+            3
+        } else if flags & tcp_flag::SYN != 0 {
+            0
+        } else if flags & tcp_flag::FIN != 0 {
+            1
+        } else if flags & tcp_flag::ACK != 0 {
+            2
+        } else {
+            4
+        };
+        flags += 1;
+    }
+    events
+};
+
+/// How long a connection in each state is kept without a packet; held in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts([u32; 16]);
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let mut seconds = [2; 16];
+        let mut ticks = [2 * TICKS_PER_SECOND; 16];
         for (state, timeout) in [
             (State::Established, 900),
             (State::SynSent, 120),
@@ -128,43 +139,70 @@ impl Default for Timeouts {
             (State::SynAck, 120),
             (State::Udp, 300),
         ] {
-            seconds[state as usize] = timeout;
+            ticks[state as usize] = timeout * TICKS_PER_SECOND;
         }
-        Self(seconds)
+        Self(ticks)
     }
 }
 
 impl Timeouts {
-    /// Seconds for `state`.
+    /// Ticks for `state`.
     #[inline]
     #[must_use]
-    pub fn of(&self, state: State) -> u32 {
-        self.0[(state as usize) & 0xf]
+    pub fn ticks(&self, state: State) -> u32 {
+        self.0[(state as usize) & 15]
+    }
+
+    /// Seconds for `state`.
+    #[must_use]
+    pub fn seconds(&self, state: State) -> u32 {
+        self.ticks(state) / TICKS_PER_SECOND
     }
 }
 
 use State::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
-    None as NO, SynRecv as SR, SynSent as SS, TimeWait as TW,
+    SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
-/// The next TCP state by direction, event (SYN, FIN, ACK, RST) and state. Columns past `SynAck`
-/// are never reached; they keep the index within bounds.
+const UDP_ROW: usize = 3;
+
+/// The next state by direction (or UDP), event and state; what no index reaches is filled up.
+static NEXT: [[[State; 16]; 8]; 4] = {
+    let mut next = [[[State::Close; 16]; 8]; 4];
+    let mut direction = 0;
+    while direction < 3 {
+        let mut event = 0;
+        while event < 4 {
+            let mut state = 0;
+            while state < 11 {
+                next[direction][event][state] = TCP[direction][event][state];
+                state += 1;
+            }
+            event += 1;
+        }
+        direction += 1;
+    }
+    next[UDP_ROW] = [[State::Udp; 16]; 8];
+    next
+};
+
+/// The kernel's TCP table: by direction, event (SYN, FIN, ACK, RST) and state.
 #[rustfmt::skip]
-static TCP: [[[State; 16]; 4]; 3] = [
+const TCP: [[[State; 11]; 4]; 3] = [
     // from:  NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
-    [   [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
-        [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
-        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES, NO, NO, NO, NO, NO],
-        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR, NO, NO, NO, NO, NO], ],
-    [   [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR, NO, NO, NO, NO, NO],
-        [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW, NO, NO, NO, NO, NO],
-        [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES, NO, NO, NO, NO, NO],
-        [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL, NO, NO, NO, NO, NO], ],
-    [   [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
-        [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
-        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES, NO, NO, NO, NO, NO],
-        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL, NO, NO, NO, NO, NO], ],
+    [   [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
+        [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR], ],
+    [   [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR],
+        [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+        [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL], ],
+    [   [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
+        [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL], ],
 ];
 
 #[cfg(test)]
@@ -213,6 +251,9 @@ mod tests {
     fn udp_stays_udp_and_timeouts_are_ipvs_defaults() {
         assert_eq!(State::None.next(protocol::UDP, Direction::Input, 0), State::Udp);
         let timeouts = Timeouts::default();
-        assert_eq!((timeouts.of(ES), timeouts.of(FW), timeouts.of(State::Udp)), (900, 120, 300));
+        assert_eq!(
+            (timeouts.seconds(ES), timeouts.seconds(FW), timeouts.seconds(State::Udp)),
+            (900, 120, 300)
+        );
     }
 }

@@ -40,8 +40,8 @@ pub struct Link {
     pub destination: Mac,
     /// Source address.
     pub source: Mac,
-    /// VLAN identifier; `None` when untagged or only priority-tagged (identifier 0).
-    pub vlan: Option<u16>,
+    /// VLAN identifier; 0 when untagged or only priority-tagged.
+    pub vlan: u16,
     /// What the frame carries.
     pub ether_type: u16,
     /// Length of the header: 14, or 18 with a tag.
@@ -59,23 +59,29 @@ pub fn parse(frame: &[u8]) -> Result<Link, DropReason> {
     let mut link = Link {
         destination: Mac([d0, d1, d2, d3, d4, d5]),
         source: Mac([s0, s1, s2, s3, s4, s5]),
-        vlan: None,
+        vlan: 0,
         ether_type: read_u16(header, 12),
         length: 14,
     };
     if link.source.is_group() {
         return Err(DropReason::EthernetSource);
     }
-    if link.ether_type == VLAN {
-        let tagged: &[u8; 18] = frame.first_chunk().ok_or(DropReason::EthernetShort)?;
-        link.vlan = Some(read_u16(tagged, 14) & 0x0fff).filter(|&id| id != 0);
-        link.ether_type = read_u16(tagged, 16);
-        link.length = 18;
-    }
     if matches!(link.ether_type, VLAN | SERVICE_VLAN) {
-        return Err(DropReason::NestedVlan);
+        parse_tag(frame, &mut link)?;
     }
     Ok(link)
+}
+
+fn parse_tag(frame: &[u8], link: &mut Link) -> Result<(), DropReason> {
+    let tagged: &[u8; 18] = frame.first_chunk().ok_or(DropReason::EthernetShort)?;
+    let inner = read_u16(tagged, 16);
+    if link.ether_type == SERVICE_VLAN || matches!(inner, VLAN | SERVICE_VLAN) {
+        return Err(DropReason::NestedVlan);
+    }
+    link.vlan = read_u16(tagged, 14) & 0x0fff;
+    link.ether_type = inner;
+    link.length = 18;
+    Ok(())
 }
 
 /// A link header ready to be put in front of packets of one EtherType to one station.

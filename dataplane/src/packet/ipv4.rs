@@ -67,19 +67,20 @@ impl Network for Ipv4Addr {
 
     #[inline]
     fn hop(l3: &mut [u8], delta: Delta) {
-        let patched = delta.and(TTL_DECREMENT).patch(read_u16(l3, CHECKSUM));
-        l3[TTL] -= 1;
-        write_u16(l3, CHECKSUM, patched);
+        let header = fixed(l3);
+        let patched = TTL_DECREMENT.and(delta).patch(read_u16(header, CHECKSUM));
+        header[TTL] -= 1;
+        write_u16(header, CHECKSUM, patched);
     }
 
     #[inline]
     fn set_source(l3: &mut [u8], source: Self) {
-        l3[SOURCE..SOURCE + 4].copy_from_slice(&source.octets());
+        fixed(l3)[SOURCE..SOURCE + 4].copy_from_slice(&source.octets());
     }
 
     #[inline]
     fn set_destination(l3: &mut [u8], destination: Self) {
-        l3[DESTINATION..DESTINATION + 4].copy_from_slice(&destination.octets());
+        fixed(l3)[DESTINATION..DESTINATION + 4].copy_from_slice(&destination.octets());
     }
 
     #[inline]
@@ -90,6 +91,12 @@ impl Network for Ipv4Addr {
     fn is_martian(self) -> bool {
         matches!(self.octets()[0], 0 | 127 | 224..)
     }
+}
+
+/// The part of a header that is always there; one check of the length for all fields.
+#[inline]
+fn fixed(l3: &mut [u8]) -> &mut [u8; HEADER_LENGTH] {
+    l3.first_chunk_mut().expect("a header is rewritten after it has been accepted")
 }
 
 /// Loose and strict source routes let a sender choose the way around us (RFC 791 section 3.1).
@@ -142,24 +149,26 @@ impl OuterTemplate {
     /// already hopped. `identification` numbers the packets that may be fragmented.
     #[inline]
     pub fn write(&self, l3: &mut [u8], inner_length: u16, identification: u16) {
-        let (outer, inner) = l3.split_at_mut(HEADER_LENGTH);
+        let both: &mut [u8; 2 * HEADER_LENGTH] =
+            l3.first_chunk_mut().expect("there is an inner header behind the outer one");
+        let inner = &both[HEADER_LENGTH..];
         let dont_fragment = read_u16(inner, FRAGMENT) & DONT_FRAGMENT;
         let identification = if dont_fragment == 0 { identification } else { 0 };
         let total_length = inner_length + HEADER_LENGTH as u16;
-        let tos = outer_tos(inner[TOS]);
-        outer.copy_from_slice(&self.bytes);
-        outer[TOS] = tos;
-        write_u16(outer, TOTAL_LENGTH, total_length);
-        write_u16(outer, IDENTIFICATION, identification);
-        write_u16(outer, FRAGMENT, dont_fragment);
-        outer[TTL] = inner[TTL];
+        let (tos, ttl) = (outer_tos(inner[TOS]), inner[TTL]);
         let sum = u64::from(self.sum)
             + u64::from(tos)
             + u64::from(total_length)
             + u64::from(identification)
             + u64::from(dont_fragment)
-            + (u64::from(inner[TTL]) << 8);
-        write_u16(outer, CHECKSUM, !checksum::fold(sum));
+            + (u64::from(ttl) << 8);
+        both[..HEADER_LENGTH].copy_from_slice(&self.bytes);
+        both[TOS] = tos;
+        both[TTL] = ttl;
+        write_u16(both, TOTAL_LENGTH, total_length);
+        write_u16(both, IDENTIFICATION, identification);
+        write_u16(both, FRAGMENT, dont_fragment);
+        write_u16(both, CHECKSUM, !checksum::fold(sum));
     }
 }
 

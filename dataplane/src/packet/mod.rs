@@ -82,20 +82,22 @@ pub struct Packet<A> {
     pub l3: u16,
 }
 
-/// Reads ports and flags of a TCP or UDP packet behind an accepted IP header.
+/// Reads ports and flags of a TCP or UDP packet behind an accepted IP header. `bytes` is the frame
+/// from that header on, which lies at `l3` in it.
 ///
 /// # Errors
 /// A drop reason when the transport header is cut off or contradicts the packet's length, or the
 /// protocol is another.
 #[inline]
 pub fn parse_transport<A: Network>(
-    frame: &[u8],
+    bytes: &[u8],
     l3: usize,
     ip: Header<A>,
 ) -> Result<Packet<A>, DropReason> {
-    let l4 = l3 + usize::from(ip.header_length);
-    let end = l3 + usize::from(ip.total_length);
-    let segment = frame.get(l4..end).ok_or(DropReason::Ipv4TotalLength)?;
+    let segment = bytes
+        .get(..usize::from(ip.total_length))
+        .and_then(|packet| packet.get(usize::from(ip.header_length)..))
+        .ok_or(DropReason::Ipv4TotalLength)?;
     let ports = match ip.protocol {
         protocol::TCP => transport::tcp(segment)?,
         protocol::UDP => transport::udp(segment)?,

@@ -32,19 +32,19 @@ fn link_headers() {
         length,
     };
     let rows = [
-        ("untagged", PLAIN, Ok(link(None, 0x0800, 14))),
-        ("tagged; priority is no part of the identifier", TAGGED, Ok(link(Some(7), 0x0806, 18))),
+        ("untagged", PLAIN, Ok(link(0, 0x0800, 14))),
+        ("tagged; priority is no part of the identifier", TAGGED, Ok(link(7, 0x0806, 18))),
         (
             "the highest identifier",
             "020000000010 02010a090001 8100 ffff 0800",
-            Ok(link(Some(4095), 0x0800, 18)),
+            Ok(link(4095, 0x0800, 18)),
         ),
         (
             "identifier 0 is no VLAN",
             "020000000010 02010a090001 8100 e000 0800",
-            Ok(link(None, 0x0800, 18)),
+            Ok(link(0, 0x0800, 18)),
         ),
-        ("any type is read", "020000000010 02010a090001 0000", Ok(link(None, 0, 14))),
+        ("any type is read", "020000000010 02010a090001 0000", Ok(link(0, 0, 14))),
         ("a group as source", "020000000010 03010a090001 0800", Err(EthernetSource)),
         ("all stations as source", "020000000010 ffffffffffff 0800", Err(EthernetSource)),
         ("two tags", "020000000010 02010a090001 8100 0007 8100", Err(NestedVlan)),
@@ -70,7 +70,13 @@ fn link_headers_written_are_read_again() {
         header.set_destination(to);
         let mut frame = [0xee; 20];
         header.write(&mut frame);
-        let expected = Link { destination: to, source: from, vlan, ether_type: 0x0800, length };
+        let expected = Link {
+            destination: to,
+            source: from,
+            vlan: vlan.unwrap_or(0),
+            ether_type: 0x0800,
+            length,
+        };
         assert_eq!(ethernet::parse(&frame), Ok(expected));
         assert!(frame[length..].iter().all(|&byte| byte == 0xee), "and no byte more");
         assert_eq!(header.length(), length);
@@ -205,7 +211,7 @@ fn transport(protocol: u8, segment: &[u8], padding: usize) -> Result<Packet<Ipv4
         header_length: 20,
         total_length: 20 + segment.len() as u16,
     };
-    parse_transport(&frame, 14, ip)
+    parse_transport(&frame[14..], 14, ip)
 }
 
 const TCP: &str = "04d2 0050 01020304 00000000 6012 7fff 0000 0000 02040218";

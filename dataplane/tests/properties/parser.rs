@@ -20,7 +20,7 @@ fn ours(bytes: &[u8]) -> Result<Flow, DropReason> {
         return Err(DropReason::EtherType);
     }
     let ip = Ipv4Addr::parse(&bytes[link.length..], Checksum::Unknown)?;
-    let packet = packet::parse_transport(bytes, link.length, ip)?;
+    let packet = packet::parse_transport(&bytes[link.length..], link.length, ip)?;
     let source = (packet.ip.source, packet.source_port);
     Ok((packet.ip.protocol, source, (packet.ip.destination, packet.destination_port)))
 }

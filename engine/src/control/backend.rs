@@ -129,9 +129,9 @@ impl Backend for Remote {
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
         let timeouts = state::Timeouts::default();
         Ok(Timeouts {
-            tcp_s: timeouts.of(state::State::Established),
-            tcp_fin_s: timeouts.of(state::State::FinWait),
-            udp_s: timeouts.of(state::State::Udp),
+            tcp_s: timeouts.seconds(state::State::Established),
+            tcp_fin_s: timeouts.seconds(state::State::FinWait),
+            udp_s: timeouts.seconds(state::State::Udp),
         })
     }
 
