@@ -53,7 +53,7 @@ impl<A: Network> Lane<A> {
     }
 
     /// The record of a staged packet's connection.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, staged: &Staged<A>) -> Option<RecordId> {
         let packet = &staged.packet;
         match staged.way {
@@ -62,7 +62,7 @@ impl<A: Network> Lane<A> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_by(
         &self,
         staged: &Staged<A>,

@@ -61,7 +61,7 @@ impl<F: Frame> Shard<F> {
     }
 
     /// First pass: stages the frame for the passes to come, or settles its verdict.
-    #[inline]
+    #[inline(always)]
     fn parse<H: Host<Frame = F>>(
         &mut self,
         host: &H,
@@ -101,7 +101,7 @@ impl<F: Frame> Shard<F> {
     }
 
     /// Second pass: compares tags and asks for the records. Third pass: acts on them.
-    #[inline]
+    #[inline(always)]
     fn judge_staged<H: Host<Frame = F>>(
         &mut self,
         now: Tick,
@@ -206,7 +206,7 @@ impl<F: Frame> Shard<F> {
 
 impl<A: Network> Lane<A> {
     /// Which way a packet goes, and the hash of the client whose connection it belongs to.
-    #[inline]
+    #[inline(always)]
     fn direct(&self, packet: &Packet<A>) -> Result<(Way, ClientHash), DropReason> {
         let to = self.addresses.role(packet.ip.destination);
         let (way, client, port) = if to.has(Role::VIRTUAL) {
@@ -221,7 +221,7 @@ impl<A: Network> Lane<A> {
         Ok((way, self.connections.hash(client, port)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn judge<F: Frame>(
         &mut self,
         common: &mut Common,
@@ -248,7 +248,7 @@ impl<A: Network> Lane<A> {
     }
 
     /// A packet from the client on its connection.
-    #[inline]
+    #[inline(always)]
     fn request<F: Frame>(
         &mut self,
         common: &mut Common,
@@ -379,7 +379,7 @@ impl<A: Network> Lane<A> {
 }
 
 /// Moves a connection on in its protocol and restarts its timer.
-#[inline]
+#[inline(always)]
 fn advance<A: Network>(
     timeouts: &Timeouts,
     slot: &ServerSlot,

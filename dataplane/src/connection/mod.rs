@@ -3,6 +3,7 @@
 mod record;
 pub mod state;
 mod table;
+mod tags;
 
 pub use record::{Connection, Flags};
 pub use table::{RecordId, Table, TableSize};

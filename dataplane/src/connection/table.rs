@@ -9,12 +9,12 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::record::Connection;
+use super::tags::{SLOTS, Tags};
 use crate::hash::{ClientHash, HashKey};
 use crate::packet::Network;
 use crate::roster::ServerId;
 use crate::verdict::DropReason;
 
-const SLOTS: usize = 8;
 /// Spare buckets that one bucket may have: with eight slots each, 136 connections to a client
 /// tuple.
 const MAX_CHAIN: usize = 16;
@@ -25,8 +25,8 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// Tag of each slot, 0 when it is free: four to a word, the first in the lowest bits.
-    tags: [u64; 2],
+    /// Tag of each slot, 0 when it is free.
+    tags: Tags,
     /// Record of each slot.
     records: [u32; SLOTS],
     /// The next bucket of the chain, or of the list of free spares.
@@ -34,51 +34,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { tags: [0; 2], records: [NONE; SLOTS], next: NONE };
-
-    /// The slots with this tag.
-    #[inline]
-    fn matching(&self, tag: u16) -> Matches {
-        // A lane becomes zero where the tag fits; a zero lane is one that neither has a high bit
-        // nor carries into it when all lower ones are added.
-        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-        let pattern = u64::from(tag) * 0x0001_0001_0001_0001;
-        let zero_lanes = |word: u64| {
-            let word = word ^ pattern;
-            !(((word & LOW) + LOW) | word | LOW)
-        };
-        // The high bits of both words' lanes, the second word's one place lower.
-        Matches(zero_lanes(self.tags[0]) | zero_lanes(self.tags[1]) >> 1)
-    }
-
-    fn set_tag(&mut self, slot: usize, tag: u16) {
-        let shift = slot % 4 * 16;
-        let word = &mut self.tags[slot / 4];
-        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.tags == [0; 2]
-    }
-}
-
-/// Slots of a bucket, in an order of its own.
-#[derive(Clone, Copy)]
-struct Matches(u64);
-
-impl Iterator for Matches {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        if self.0 == 0 {
-            return None;
-        }
-        let bit = self.0.trailing_zeros() as usize;
-        self.0 &= self.0 - 1;
-        // Bits 15, 31, 47, 63 are the first word's lanes, 14, 30, 46, 62 the second's.
-        Some((bit / 16 + (!bit & 1) * 4) & (SLOTS - 1))
-    }
+    const EMPTY: Self = Self { tags: Tags::NONE, records: [NONE; SLOTS], next: NONE };
 }
 
 /// How large to make a table.
@@ -175,22 +131,22 @@ impl<A: Network> Table<A> {
     }
 
     /// A reference to prefetch before [`Table::guess`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bucket_line(&self, hash: ClientHash) -> &impl Sized {
         &self.buckets[hash.bucket(self.hashed) as usize]
     }
 
     /// The first record whose tag fits, without looking at it: right unless tags collide or one
     /// client tuple has several connections.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn guess(&self, hash: ClientHash) -> RecordId {
         let bucket = &self.buckets[hash.bucket(self.hashed) as usize];
-        let slot = bucket.matching(hash.tag()).next();
+        let slot = bucket.tags.matching(hash.tag()).next();
         slot.map_or(RecordId::NONE, |slot| RecordId(bucket.records[slot]))
     }
 
     /// The record that a guess names, if it names one; to prefetch, or to compare.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn guessed(&self, id: RecordId) -> Option<&Connection<A>> {
         self.records.get(id.0 as usize)
     }
@@ -205,7 +161,7 @@ impl<A: Network> Table<A> {
         let mut at = hash.bucket(self.hashed);
         loop {
             let bucket = &self.buckets[at as usize];
-            for slot in bucket.matching(hash.tag()) {
+            for slot in bucket.tags.matching(hash.tag()) {
                 let record = bucket.records[slot];
                 if is_it(&self.records[record as usize]) {
                     return Some(RecordId(record));
@@ -247,7 +203,7 @@ impl<A: Network> Table<A> {
         let record = self.take_record();
         self.records[record as usize] = connection;
         let bucket = &mut self.buckets[bucket as usize];
-        bucket.set_tag(slot, hash.tag());
+        bucket.tags.set(slot, hash.tag());
         bucket.records[slot] = record;
         self.used += 1;
         Ok(RecordId(record))
@@ -297,7 +253,7 @@ impl<A: Network> Table<A> {
     fn free_slot(&mut self, hash: ClientHash) -> Result<(u32, usize), DropReason> {
         let mut at = hash.bucket(self.hashed);
         for _ in 0..=MAX_CHAIN {
-            if let Some(free) = self.buckets[at as usize].matching(0).next() {
+            if let Some(free) = self.buckets[at as usize].tags.matching(0).next() {
                 return Ok((at, free));
             }
             let next = self.buckets[at as usize].next;
@@ -324,9 +280,9 @@ impl<A: Network> Table<A> {
         while at != NONE {
             let bucket = &mut self.buckets[at as usize];
             if let Some(slot) = (0..SLOTS).find(|&slot| bucket.records[slot] == id.0) {
-                bucket.set_tag(slot, 0);
+                bucket.tags.set(slot, 0);
                 bucket.records[slot] = NONE;
-                if before != NONE && bucket.is_empty() {
+                if before != NONE && bucket.tags.is_empty() {
                     let next = bucket.next;
                     bucket.next = self.free_bucket;
                     self.free_bucket = at;

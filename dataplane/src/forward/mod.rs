@@ -15,7 +15,7 @@ use crate::verdict::{DropReason, Verdict};
 ///
 /// # Errors
 /// [`DropReason::TooBig`] and [`DropReason::NoHeadroom`]; the frame is as it was.
-#[inline]
+#[inline(always)]
 pub fn open<'f, F: Frame, A>(
     frame: &'f mut F,
     l3: u16,
@@ -39,7 +39,7 @@ pub fn open<'f, F: Frame, A>(
 }
 
 /// Sends a frame, or keeps it while its next hop is unknown.
-#[inline]
+#[inline(always)]
 pub fn send(hop: &Hop, id: NeighbourId) -> Verdict {
     if hop.is_resolved { Verdict::Transmit(hop.port) } else { Verdict::Hold(id) }
 }

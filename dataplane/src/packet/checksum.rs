@@ -18,12 +18,18 @@ pub fn sum(bytes: &[u8]) -> u64 {
 /// Folds a sum to 16 bits by adding carries back in.
 #[inline]
 #[must_use]
-pub fn fold(mut sum: u64) -> u16 {
-    sum = (sum >> 32) + (sum & 0xffff_ffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+pub fn fold(sum: u64) -> u16 {
+    // Added to itself with its halves exchanged, a word has the sum of both halves in the upper
+    // one, and the carry of the lower one in it already.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
+}
+
+/// The one's complement sum of two words.
+#[inline]
+fn add(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + u16::from(carry)
 }
 
 /// The checksum of `bytes`, or 0 when they hold a correct one.
@@ -55,7 +61,7 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn replacing(old: u64, new: u64) -> Self {
-        Self(fold(u64::from(!fold(old)) + new))
+        Self(add(!fold(old), fold(new)))
     }
 
     /// The opposite change, of a reply against its request.
@@ -69,14 +75,14 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self(fold(u64::from(self.0) + u64::from(other.0)))
+        Self(add(self.0, other.0))
     }
 
     /// Patches a checksum (RFC 1624 section 3, equation 3).
     #[inline]
     #[must_use]
     pub fn patch(self, checksum: u16) -> u16 {
-        !fold(u64::from(!checksum) + u64::from(self.0))
+        !add(!checksum, self.0)
     }
 }
 
