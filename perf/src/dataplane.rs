@@ -5,39 +5,28 @@
 //! figure is the difference, and the gross time is given too.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use dataplane::BURST;
-use dataplane::command::Command;
-use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
-use dataplane::director::Director;
 use dataplane::frame::{Frame, Host};
-use dataplane::hash::HashKey;
-use dataplane::interface::{Interface, Topology};
 use dataplane::packet::checksum;
-use dataplane::packet::ethernet::Mac;
-use dataplane::service::{
-    ClientMask, Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelSpec,
-};
-use dataplane::shard::{Shard, ShardConfig};
+use dataplane::service::{Method, Protocol};
+use dataplane::shard::Shard;
 use dataplane::time::Tick;
-use dataplane::verdict::{PortId, ShardId, Verdict};
+use dataplane::verdict::{PortId, Verdict};
 use engine::port::prefetch::prefetch;
 use etherparse::PacketBuilder;
 
-use crate::machine;
+use crate::frames::{GENERATOR_MAC, PORT, VIP};
 use crate::sample::Samples;
+use crate::setup::{self, OUR_MAC};
+use crate::{engine_loop, machine};
 
 const SLOT: usize = 256;
 const HEADROOM: usize = 64;
 const POOL: usize = (16 << 20) / SLOT;
-const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const SERVER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 255, 1);
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const SOURCE: usize = 26;
 const SOURCE_PORT: usize = 34;
 
@@ -111,12 +100,12 @@ struct Template {
 impl Template {
     fn new(protocol: Protocol, syn: bool) -> Self {
         let builder =
-            PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], OUR_MAC.0).ipv4([0; 4], VIP.octets(), 64);
+            PacketBuilder::ethernet2(GENERATOR_MAC.0, OUR_MAC.0).ipv4([0; 4], VIP.octets(), 64);
         let mut bytes = Vec::new();
         let written = match protocol {
-            Protocol::Tcp if syn => builder.tcp(0, 80, 1, 1024).syn().write(&mut bytes, &[]),
-            Protocol::Tcp => builder.tcp(0, 80, 1, 1024).ack(1).write(&mut bytes, &[0; 6]),
-            _ => builder.udp(0, 80).write(&mut bytes, &[0; 18]),
+            Protocol::Tcp if syn => builder.tcp(0, PORT, 1, 1024).syn().write(&mut bytes, &[]),
+            Protocol::Tcp => builder.tcp(0, PORT, 1, 1024).ack(1).write(&mut bytes, &[0; 6]),
+            _ => builder.udp(0, PORT).write(&mut bytes, &[0; 18]),
         };
         written.expect("a small packet can be written");
         bytes[24..26].fill(0);
@@ -174,6 +163,12 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
             }
         }
     }
+    let engine_loop::Allocations { packets, under_load, idle_turns, at_idle } =
+        engine_loop::measure();
+    println!(
+        "engine loop, ports in memory: {under_load} allocations over {packets} packets, \
+         {at_idle} over {idle_turns} idle turns"
+    );
     Ok(())
 }
 
@@ -191,7 +186,8 @@ fn measure(
     connections: u32,
     options: &Options,
 ) -> Row {
-    let mut shard = shard(method, protocol, connections);
+    let counters = Arc::new(Counters::new(setup::SERVERS));
+    let mut shard = setup::shard(method, protocol, connections, counters);
     let syn = Template::new(protocol, true);
     for first in (0..connections).step_by(BURST) {
         let burst = &mut pool[..BURST.min((connections - first) as usize)];
@@ -256,59 +252,6 @@ fn turn(
         assert!(verdicts.iter().all(sent), "{verdicts:?}");
     }
     elapsed / (bursts * BURST) as f64
-}
-
-fn shard(method: Method, protocol: Protocol, connections: u32) -> Shard<PoolFrame> {
-    let network = "10.1.255.254/8".parse().expect("a prefix");
-    let interface = Interface {
-        port: PortId(0),
-        vlan: None,
-        mac: OUR_MAC,
-        mtu: 1500,
-        addresses: vec![network],
-    };
-    let topology = Arc::new(Topology::new(vec![interface], &[]).expect("one interface"));
-    let config = ShardConfig {
-        id: ShardId(0),
-        shards: 1,
-        key: HashKey::new([0x1234, 0x5678, 0x9abc]),
-        table: TableSize { connections },
-        services: 16,
-        servers: 64,
-        neighbours: 64,
-    };
-    let mut shard = Shard::new(&config, topology, Arc::new(Counters::new(config.servers)));
-    shard.fix_neighbour(IpAddr::V4(SERVER), SERVER_MAC).expect("an on-link neighbour");
-    for command in commands(method, protocol) {
-        shard.apply(Tick(0), command);
-    }
-    shard
-}
-
-fn commands(method: Method, protocol: Protocol) -> [Command; 2] {
-    let mut director = Director::new(16, 64);
-    let key = ServiceKey::Address { protocol, address: IpAddr::V4(VIP), port: 80 };
-    let service = ServiceSpec {
-        key,
-        scheduler: "rr".into(),
-        scheduler_flags: 0,
-        persistence_s: None,
-        client_mask: ClientMask::each_client(Family::V4),
-        persistence_engine: None,
-        one_packet: false,
-    };
-    let server = ServerSpec {
-        address: IpAddr::V4(SERVER),
-        port: 80,
-        method,
-        weight: 1,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        tunnel: TunnelSpec::default(),
-    };
-    let added = director.add_service(service).expect("a plain service");
-    let read = |_| Traffic::default();
-    [added, director.add_server(&key, server, &read).expect("a plain server")]
 }
 
 fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {

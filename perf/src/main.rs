@@ -1,10 +1,12 @@
 //! Benchmarks of pollvs. `perf --help` lists them.
 
 mod dataplane;
+mod engine_loop;
 mod frames;
 mod machine;
 mod port;
 mod sample;
+mod setup;
 
 use std::process::ExitCode;
 
