@@ -129,10 +129,13 @@ impl Director {
     pub fn edit_service(&mut self, spec: ServiceSpec) -> Result<Command, Refusal> {
         let service = self.services.get_mut(&spec.key).ok_or(Refusal::NoSuchService)?;
         let scheduler = judge_service(&spec)?;
-        if spec.scheduler != service.spec.scheduler {
-            service.scheduler = Arc::new(scheduler);
-        }
+        let keeps_scheduler = spec.scheduler == service.spec.scheduler;
         service.spec = spec;
+        if keeps_scheduler {
+            // Its servers have not changed either, so it is told nothing and forgets nothing.
+            return Ok(service.put());
+        }
+        service.scheduler = Arc::new(scheduler);
         Ok(service.changed())
     }
 
@@ -269,20 +272,37 @@ impl Director {
     /// Forgets deleted servers whose connections have ended long ago, and frees their slots. To be
     /// called now and then.
     pub fn forget_deleted(&mut self, now: Tick) -> Vec<Command> {
+        self.forget(|deleted, is_idle| {
+            let since = match is_idle {
+                true => *deleted.idle_since.get_or_insert(now),
+                false => {
+                    deleted.idle_since = None;
+                    return false;
+                }
+            };
+            now.reached(since.after_seconds(REMEMBER_S))
+        })
+    }
+
+    /// Forgets every deleted server without connections at once: for when slots are out.
+    pub fn forget_idle(&mut self) -> Vec<Command> {
+        self.forget(|_, is_idle| is_idle)
+    }
+
+    /// Forgets the deleted servers that `may_go` says, which is told whether they are idle.
+    fn forget(&mut self, mut may_go: impl FnMut(&mut Deleted, bool) -> bool) -> Vec<Command> {
         let mut commands = Vec::new();
+        let free_slots = &mut self.free_slots;
         self.deleted.retain_mut(|deleted| {
             let load = &deleted.server.member.load;
-            if load.active() + load.inactive() > 0 {
-                deleted.idle_since = None;
-                return true;
+            let is_idle = load.active() + load.inactive() == 0;
+            let goes = may_go(deleted, is_idle);
+            if goes {
+                let id = deleted.server.member.id;
+                free_slots.push(id);
+                commands.push(Command::ReleaseServer(id));
             }
-            let since = *deleted.idle_since.get_or_insert(now);
-            let keep = !now.reached(since.after_seconds(REMEMBER_S));
-            if !keep {
-                self.free_slots.push(deleted.server.member.id);
-                commands.push(Command::ReleaseServer(deleted.server.member.id));
-            }
-            keep
+            !goes
         });
         commands
     }
@@ -291,14 +311,23 @@ impl Director {
 impl Service {
     /// Tells the scheduler of a change, and the shards by the command returned.
     fn changed(&self) -> Command {
-        let members: Box<[Member]> =
-            self.servers.iter().map(|server| server.member.clone()).collect();
+        let members = self.members();
         self.scheduler.members_changed(&members);
-        Command::PutService(Arc::new(Roster {
-            key: self.spec.key,
-            scheduler: Arc::clone(&self.scheduler),
-            members,
-        }))
+        self.put_with(members)
+    }
+
+    /// The shards' command alone.
+    fn put(&self) -> Command {
+        self.put_with(self.members())
+    }
+
+    fn put_with(&self, members: Box<[Member]>) -> Command {
+        let scheduler = Arc::clone(&self.scheduler);
+        Command::PutService(Arc::new(Roster { key: self.spec.key, scheduler, members }))
+    }
+
+    fn members(&self) -> Box<[Member]> {
+        self.servers.iter().map(|server| server.member.clone()).collect()
     }
 
     /// A number above every member's; when they run out, all are numbered anew.

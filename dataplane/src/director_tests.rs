@@ -486,3 +486,45 @@ fn a_deleted_server_comes_back_to_its_own_service_only() {
     let back = roster(add(&mut director, server(2)));
     assert_eq!(back.members[0].id, before);
 }
+
+/// Hosts that a service's scheduler chooses next.
+fn picks(command: &Command, count: usize) -> Vec<u8> {
+    let Command::PutService(roster) = command else { panic!("no roster: {command:?}") };
+    let host = |place: usize| match roster.members[place].address {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(_) => unreachable!("servers here are IPv4"),
+    };
+    (0..count).map(|_| host(roster.scheduler.pick(&roster.members).unwrap())).collect()
+}
+
+#[test]
+fn editing_a_service_forgets_nothing_unless_the_scheduler_is_another() {
+    for scheduler in ["rr", "wrr"] {
+        let mut director = Director::new(4, 4);
+        let spec = ServiceSpec { scheduler: scheduler.into(), ..service(key()) };
+        director.add_service(spec.clone()).unwrap();
+        let rosters: Vec<_> =
+            (1..=3).map(|host| add(&mut director, server(host)).unwrap()).collect();
+        assert_eq!(picks(&rosters[2], 2), [3, 2], "{scheduler}");
+        let same = director.edit_service(spec.clone()).unwrap();
+        assert_eq!(picks(&same, 2), [1, 3], "{scheduler} goes on");
+        let other = if scheduler == "rr" { "wrr" } else { "rr" };
+        let another = ServiceSpec { scheduler: other.into(), ..spec };
+        assert_eq!(picks(&director.edit_service(another).unwrap(), 1), [3], "{other} begins");
+    }
+}
+
+#[test]
+fn idle_deleted_servers_can_be_forgotten_at_once() {
+    let mut director = Director::new(4, 2);
+    director.add_service(service(key())).unwrap();
+    let Command::PutService(roster) = add(&mut director, server(1)).unwrap() else { panic!() };
+    add(&mut director, server(2)).unwrap();
+    roster.members[0].load.bind(true);
+    delete(&mut director, 1).unwrap();
+    delete(&mut director, 2).unwrap();
+    assert_eq!(add(&mut director, server(3)).unwrap_err(), Refusal::NoMemory);
+    assert_eq!(director.forget_idle().len(), 1, "the other has a connection");
+    add(&mut director, server(3)).unwrap();
+    assert_eq!(add(&mut director, server(4)).unwrap_err(), Refusal::NoMemory);
+}

@@ -125,9 +125,13 @@ impl Topology {
         &self.interfaces
     }
 
-    /// The next hop towards `address` by the longest matching prefix.
+    /// The next hop towards `address` by the longest matching prefix; none towards ourselves.
     #[must_use]
     pub fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
+        let mut own = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        if address.is_loopback() || own.any(|prefix| prefix.address() == address) {
+            return None;
+        }
         let (_, interface, gateway) = self.routes.iter().find(|(to, ..)| to.contains(address))?;
         Some(NextHop { interface: *interface, address: gateway.unwrap_or(address) })
     }
@@ -176,6 +180,15 @@ mod tests {
         assert_eq!(topology.next_hop("2001:db8::1".parse().unwrap()), None);
         let towards = NextHop { interface: InterfaceId(1), address: "10.1.0.9".parse().unwrap() };
         assert_eq!(topology.source_for(towards), Some("10.1.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn nothing_leads_to_ourselves() {
+        let interfaces = vec![interface(0, None, "10.9.0.1/16")];
+        let topology = Topology::new(interfaces, &[route("0.0.0.0/0", "10.9.0.9")]).unwrap();
+        for own in ["10.9.0.1", "127.0.0.1"] {
+            assert_eq!(topology.next_hop(own.parse().unwrap()), None, "{own}");
+        }
     }
 
     #[test]

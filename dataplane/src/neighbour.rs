@@ -23,6 +23,11 @@ const TRIES: u8 = 3;
 const CONFIRM_EVERY: u32 = 30 * TICKS_PER_SECOND;
 /// Ticks without use after which an entry may make room for another.
 const IDLE: u32 = 10 * TICKS_PER_SECOND;
+/// Ticks without use after which even a known address is asked for anew; stamps never get old
+/// enough to wrap.
+const FORGOTTEN: u32 = 3600 * TICKS_PER_SECOND;
+/// Ticks for which a confirmed address is not changed by whoever says otherwise.
+const LOCKED: u32 = TICKS_PER_SECOND;
 /// Entries looked at for one that may go, so that a full table costs no full walk.
 const EVICTION_WALK: usize = 64;
 
@@ -30,7 +35,7 @@ const EVICTION_WALK: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct NeighbourId {
     place: u16,
-    generation: u16,
+    generation: u32,
 }
 
 impl NeighbourId {
@@ -45,7 +50,7 @@ pub struct Hop {
     pub header: LinkHeader,
     /// Whether the header's destination is known.
     pub is_resolved: bool,
-    generation: u16,
+    generation: u32,
     /// The port it leaves by.
     pub port: PortId,
     /// Largest IP packet on that link.
@@ -199,14 +204,24 @@ impl Neighbours {
 
     /// Takes note of an address, if it is one that is asked for or known. The entry is returned
     /// when it has just become usable.
+    ///
+    /// Only an answer to our own question confirms an address. Another address that was not asked
+    /// for is believed, as takeovers of servers need it, but asked for again at once.
     pub fn learn(&mut self, now: Tick, learned: &Learned) -> Option<NeighbourId> {
         let key = NextHop { interface: learned.interface, address: learned.address };
         let &place = self.places.get(&key)?;
-        if self.entries[usize::from(place)].is_static {
+        let (hop, entry) =
+            (&mut self.hops[usize::from(place)], &mut self.entries[usize::from(place)]);
+        if entry.is_static {
             return None;
         }
-        let was_resolved = self.hops[usize::from(place)].is_resolved;
-        self.confirm(now, place, learned.mac);
+        let was_resolved = hop.is_resolved;
+        if !was_resolved || entry.tries > 0 {
+            self.confirm(now, place, learned.mac);
+        } else if hop.header.destination() != learned.mac && now.since(entry.confirmed) >= LOCKED {
+            hop.header.set_destination(learned.mac);
+            entry.confirmed = Tick(now.0.wrapping_sub(CONFIRM_EVERY));
+        }
         (!was_resolved).then(|| self.id(place))
     }
 
@@ -237,6 +252,9 @@ impl Neighbours {
         while place < self.used {
             let (hop, entry) = (&mut self.hops[place], &mut self.entries[place]);
             place += 1;
+            if !entry.is_static && now.since(hop.used) >= FORGOTTEN {
+                hop.is_resolved = false;
+            }
             let due = hop.is_resolved
                 && !entry.is_static
                 && now.since(entry.confirmed) >= CONFIRM_EVERY
@@ -278,9 +296,11 @@ impl Neighbours {
         for _ in 0..EVICTION_WALK.min(self.used) {
             let place = self.hand;
             self.hand = (self.hand + 1) % self.used;
-            let may_go = !self.entries[place].is_static && now.since(self.hops[place].used) >= IDLE;
-            if may_go {
-                self.places.remove(&self.entries[place].key);
+            let (hop, entry) = (&self.hops[place], &self.entries[place]);
+            // Unresolved ones go first: made-up clients must not displace real next hops.
+            let patience = if hop.is_resolved { IDLE } else { ASK_EVERY };
+            if !entry.is_static && now.since(hop.used) >= patience {
+                self.places.remove(&entry.key);
                 return Ok(place as u16);
             }
         }

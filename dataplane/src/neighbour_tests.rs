@@ -71,15 +71,42 @@ fn a_used_address_is_confirmed_and_lost_without_answer() {
 }
 
 #[test]
-fn a_full_table_evicts_what_is_idle_and_nothing_else() {
+fn a_full_table_evicts_what_is_idle_and_unresolved_ones_first() {
     let mut neighbours = Neighbours::new(2);
     let first = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
     neighbours.fix(seconds(0), &topology(), hop(2), MAC).unwrap();
-    let full = neighbours.entry(seconds(1), &topology(), hop(3));
-    assert_eq!(full, Err(DropReason::NeighbourTableFull));
+    let full = Err(DropReason::NeighbourTableFull);
+    assert_eq!(neighbours.entry(seconds(0), &topology(), hop(3)), full, "just asked for");
+    neighbours.learn(seconds(0), &learned(1));
+    assert_eq!(neighbours.entry(seconds(5), &topology(), hop(3)), full, "resolved, lately used");
     let third = neighbours.entry(seconds(60), &topology(), hop(3)).unwrap();
     assert!(!neighbours.is_current(first), "stale");
     assert!(neighbours.is_current(third));
-    let full = neighbours.entry(seconds(61), &topology(), hop(4));
-    assert_eq!(full, Err(DropReason::NeighbourTableFull), "static ones stay");
+    let fourth = neighbours.entry(seconds(61), &topology(), hop(4)).unwrap();
+    assert!(!neighbours.is_current(third), "never answered");
+    assert_eq!(neighbours.entry(seconds(61), &topology(), hop(5)), full, "static ones stay");
+    assert!(neighbours.is_current(fourth));
+}
+
+#[test]
+fn only_answers_confirm() {
+    let mut neighbours = Neighbours::new(2);
+    let id = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
+    neighbours.learn(seconds(0), &learned(1));
+    for second in (5..200).step_by(5) {
+        neighbours.learn(seconds(second), &learned(1)); // unasked
+        neighbours.hop(seconds(second), id);
+    }
+    assert_eq!(neighbours.next_due(seconds(200), 0), Some((1, hop(1))), "asked all the same");
+    neighbours.learn(seconds(200), &learned(1));
+    assert_eq!(neighbours.next_due(seconds(205), 0), None);
+}
+
+#[test]
+fn an_address_unused_for_long_is_asked_for_anew() {
+    let mut neighbours = Neighbours::new(2);
+    let id = neighbours.entry(seconds(0), &topology(), hop(1)).unwrap();
+    neighbours.learn(seconds(0), &learned(1));
+    assert_eq!(neighbours.next_due(seconds(3601), 0), None);
+    assert!(!neighbours.hop(seconds(3601), id).is_resolved);
 }

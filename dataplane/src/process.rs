@@ -136,7 +136,7 @@ impl<F: Frame> Shard<F> {
             return Err(DropReason::NotOurMac);
         }
         let ours = Role::OWN.or(Role::VIRTUAL);
-        if self.v4.addresses.role(arp.sender).has(ours) {
+        if self.v4.addresses.role(arp.sender).has(ours) || arp.sender_mac == mac {
             return Err(DropReason::SourceIsOurs);
         }
         if !arp.sender.is_unspecified() {

@@ -21,17 +21,19 @@ use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
 use crate::packet::ipv4::OuterTemplate;
 use crate::packet::{Network, arp, ethernet};
-use crate::roster::{Member, Roster};
+use crate::roster::{Load, Member, Roster};
 use crate::service::{Method, ServiceKey};
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, ShardId};
 
 /// Frames that may wait for their next hop's link-layer address, per shard.
-const WAITING: usize = 256;
+const WAITING: usize = 512;
 /// Of these, frames for one next hop.
-const WAITING_PER_HOP: usize = 64;
+const WAITING_PER_HOP: usize = 32;
 /// Addresses heard of that the other shards have not been told yet.
 const LEARNED: usize = 64;
+/// Records looked at for one page of a listing, so that no reading holds up packets.
+const PAGE_RECORDS: u32 = 4096;
 /// Records looked at for expiry in one call, so that no sweep holds up packets.
 const SWEEP: u32 = 256;
 
@@ -57,8 +59,8 @@ pub struct ShardConfig {
 /// A real server as a shard needs it for packets.
 #[derive(Default)]
 pub(crate) struct ServerSlot {
-    /// The server; a deleted one stays while connections refer to it.
-    pub(crate) member: Option<Member>,
+    /// The server's address and load; a deleted one's stay while connections refer to it.
+    server: Option<(IpAddr, Arc<Load>)>,
     /// Whether it is in its service's roster.
     pub(crate) is_available: bool,
     /// Whether connections by NAT may exist, so that packets from it may be replies.
@@ -69,14 +71,14 @@ pub(crate) struct ServerSlot {
 
 impl ServerSlot {
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.member.as_ref().map(|member| member.address)
+        self.server.as_ref().map(|(address, _)| *address)
     }
 
     /// Moves a connection of this server to the other class.
     #[cold]
     pub(crate) fn reclassify(&self, active: bool) {
-        if let Some(member) = &self.member {
-            member.load.reclassify(active);
+        if let Some((_, load)) = &self.server {
+            load.reclassify(active);
         }
     }
 }
@@ -102,11 +104,13 @@ pub struct Shard<F> {
     pub(crate) staged4: Vec<Staged<Ipv4Addr>>,
     waiting: VecDeque<(NeighbourId, F)>,
     pub(crate) learned: VecDeque<Learned>,
-    /// When `tick` was called last, and when it last looked after next hops.
+    /// When the sweep was last given its share.
     swept_at: Option<Tick>,
     sweep_next: u32,
     sweep_due: u32,
+    /// When waiting frames were last looked after, and when known next hops were.
     retried_at: Option<Tick>,
+    confirmed_at: Option<Tick>,
 }
 
 impl<F: Frame> Shard<F> {
@@ -139,15 +143,17 @@ impl<F: Frame> Shard<F> {
             sweep_next: 0,
             sweep_due: 0,
             retried_at: None,
+            confirmed_at: None,
         }
     }
 
     /// Fixes a next hop's link-layer address, as configured.
     ///
     /// # Errors
-    /// When no route leads to the address or the table is full.
+    /// When the address is not on-link or the table is full.
     pub fn fix_neighbour(&mut self, address: IpAddr, mac: Mac) -> Result<(), DropReason> {
-        let key = self.common.topology.next_hop(address).ok_or(DropReason::NoRoute)?;
+        let hop = self.common.topology.next_hop(address).filter(|hop| hop.address == address);
+        let key = hop.ok_or(DropReason::NoRoute)?;
         self.common.neighbours.fix(Tick(0), &self.common.topology, key, mac)
     }
 
@@ -165,8 +171,8 @@ impl<F: Frame> Shard<F> {
             Command::ReleaseServer(id) => {
                 let slot = core::mem::take(&mut self.common.servers[id.index()]);
                 assert!(!slot.is_available, "only deleted servers are released");
-                let nat = slot.member.filter(|_| slot.has_been_nat);
-                if let Some(address) = nat.and_then(|member| Ipv4Addr::from_ip(member.address)) {
+                let nat = slot.address().filter(|_| slot.has_been_nat);
+                if let Some(address) = nat.and_then(Ipv4Addr::from_ip) {
                     self.v4.addresses.remove(address, Role::SERVER);
                 }
                 Reply::Done(None)
@@ -220,12 +226,12 @@ impl<F: Frame> Shard<F> {
                 return Ok(());
             }
         }
-        let in_line = self.waiting.iter().filter(|(other, _)| *other == id).count();
-        let asked = if self.waiting.len() == WAITING || in_line >= WAITING_PER_HOP {
-            Err(DropReason::HoldQueueFull)
-        } else {
-            self.common.ask(now, host, id)
-        };
+        // Asked for first: whoever finds no room to wait may find the answer next time.
+        let asked = self.common.ask(now, host, id).and_then(|()| {
+            let in_line = self.waiting.iter().filter(|(other, _)| *other == id).count();
+            let has_room = self.waiting.len() < WAITING && in_line < WAITING_PER_HOP;
+            if has_room { Ok(()) } else { Err(DropReason::HoldQueueFull) }
+        });
         match asked {
             Ok(()) => {
                 self.waiting.push_back((id, frame));
@@ -288,6 +294,10 @@ impl<F: Frame> Shard<F> {
                 }
             }
         }
+        if now.since(*self.confirmed_at.get_or_insert(now)) < TICKS_PER_SECOND {
+            return;
+        }
+        self.confirmed_at = Some(now);
         let mut place = 0;
         while let Some((next, hop)) = self.common.neighbours.next_due(now, place) {
             self.common.send_request(host, hop);
@@ -351,8 +361,8 @@ impl<F: Frame> Shard<F> {
     fn place(&mut self, member: &Member) {
         let slot = &mut self.common.servers[member.id.index()];
         slot.is_available = true;
-        if slot.member.is_none() {
-            slot.member = Some(member.clone());
+        if slot.server.is_none() {
+            slot.server = Some((member.address, Arc::clone(&member.load)));
             slot.outer = self.common.topology.outer_template(member.address).unwrap_or_default();
         }
         if member.method == Method::Nat && !slot.has_been_nat {
@@ -368,8 +378,8 @@ impl Common {
     /// Takes a connection out of the table and out of its server's count.
     pub(crate) fn end<A: Network>(&self, connections: &mut Table<A>, id: RecordId) {
         let ended = connections.remove(id);
-        if let Some(member) = &self.servers[ended.server.index()].member {
-            member.load.unbind(ended.flags.is_active());
+        if let Some((_, load)) = &self.servers[ended.server.index()].server {
+            load.unbind(ended.flags.is_active());
         }
     }
 
@@ -425,7 +435,8 @@ fn fill_page<A: Network>(
 ) -> ConnectionPage {
     let mut index = page.from.unwrap_or(0);
     page.connections.clear();
-    while index < connections.touched() && page.connections.len() < page.connections.capacity() {
+    let end = connections.touched().min(index.saturating_add(PAGE_RECORDS));
+    while index < end && page.connections.len() < page.connections.capacity() {
         if let Some((_, connection)) = connections.at(index)
             && !now.reached(connection.expires)
         {

@@ -15,9 +15,11 @@ use crate::packet::Network;
 use crate::roster::ServerId;
 use crate::verdict::DropReason;
 
-/// Spare buckets that one bucket may have: with eight slots each, 136 connections to a client
-/// tuple.
-const MAX_CHAIN: usize = 16;
+/// Spare buckets that one bucket may have.
+const MAX_CHAIN: u32 = 8;
+/// Connections of one client tuple, which share a bucket and a tag; less than a chain holds, so
+/// that other clients of the bucket find room.
+const MAX_PER_TUPLE: u32 = 48;
 /// No bucket, and no record.
 const NONE: u32 = u32::MAX;
 
@@ -45,15 +47,16 @@ pub struct TableSize {
 }
 
 impl TableSize {
-    /// Buckets for a load of about four connections each, when the table is full.
+    /// Buckets, for a load of 4.75 connections each when the table is full.
     #[must_use]
     pub fn buckets(self) -> u32 {
-        self.connections.div_ceil(4).max(1)
+        (u64::from(self.connections) * 4).div_ceil(19).max(1) as u32
     }
 
-    /// Spare buckets: at that load one bucket in fifty needs one; twice that, and a few.
+    /// Spare buckets: at that load one bucket in twenty needs one; three times that, and a few.
+    /// With buckets and records that makes 80 bytes for an IPv4 connection.
     fn spares(self) -> u32 {
-        self.buckets() / 24 + MAX_CHAIN as u32
+        self.buckets() / 6 + 2 * MAX_CHAIN
     }
 }
 
@@ -70,7 +73,9 @@ pub struct Table<A> {
     /// First the buckets that hashes choose, then the spare ones.
     buckets: Box<[Bucket]>,
     hashed: u32,
+    /// The first free spare bucket, and how many are free.
     free_bucket: u32,
+    free_buckets: u32,
     records: Box<[Connection<A>]>,
     free_record: u32,
     used: u32,
@@ -97,6 +102,7 @@ impl<A: Network> Table<A> {
             buckets,
             hashed,
             free_bucket: hashed,
+            free_buckets: size.spares(),
             records: vec![Connection::FREE; size.connections as usize].into_boxed_slice(),
             free_record: NONE,
             used: 0,
@@ -222,6 +228,11 @@ impl<A: Network> Table<A> {
         record.server = ServerId(self.free_record);
         self.free_record = id.0;
         self.used -= 1;
+        if self.used == 0 {
+            // All are free: begin anew at the front, and sweeps have nothing to see.
+            self.free_record = NONE;
+            self.untouched = 0;
+        }
         connection
     }
 
@@ -250,27 +261,46 @@ impl<A: Network> Table<A> {
     }
 
     /// A free slot in the chain of `hash`, which grows by a spare bucket when it has none.
+    ///
+    /// A client tuple with more connections than a bucket holds leaves a few slots of its chain and
+    /// half of the spare buckets to others.
     fn free_slot(&mut self, hash: ClientHash) -> Result<(u32, usize), DropReason> {
         let mut at = hash.bucket(self.hashed);
-        for _ in 0..=MAX_CHAIN {
-            if let Some(free) = self.buckets[at as usize].tags.matching(0).next() {
-                return Ok((at, free));
+        let (mut found, mut free, mut alike, mut spares) = (None, 0, 0, 0);
+        loop {
+            let bucket = &self.buckets[at as usize];
+            let mut slots = bucket.tags.matching(0);
+            free += slots.count_slots();
+            alike += bucket.tags.matching(hash.tag()).count_slots();
+            found = found.or_else(|| slots.next().map(|slot| (at, slot)));
+            if bucket.next == NONE {
+                break;
             }
-            let next = self.buckets[at as usize].next;
-            if next != NONE {
-                at = next;
-                continue;
-            }
-            let spare = self.free_bucket;
-            if spare == NONE {
-                return Err(DropReason::ChainFull);
-            }
-            self.free_bucket = self.buckets[spare as usize].next;
-            self.buckets[spare as usize] = Bucket::EMPTY;
-            self.buckets[at as usize].next = spare;
-            at = spare;
+            at = bucket.next;
+            spares += 1;
         }
-        Err(DropReason::ChainFull)
+        let is_crowd = alike >= SLOTS as u32;
+        let (slots_for_others, spares_for_others) =
+            if is_crowd { (SLOTS as u32 / 2, self.all_spares() / 2) } else { (0, 0) };
+        if alike >= MAX_PER_TUPLE {
+            return Err(DropReason::ChainFull);
+        }
+        if let Some(slot) = found.filter(|_| free > slots_for_others) {
+            return Ok(slot);
+        }
+        if spares == MAX_CHAIN || self.free_buckets <= spares_for_others {
+            return Err(DropReason::ChainFull);
+        }
+        let spare = self.free_bucket;
+        self.free_bucket = self.buckets[spare as usize].next;
+        self.free_buckets -= 1;
+        self.buckets[spare as usize] = Bucket::EMPTY;
+        self.buckets[at as usize].next = spare;
+        Ok((spare, 0))
+    }
+
+    fn all_spares(&self) -> u32 {
+        self.buckets.len() as u32 - self.hashed
     }
 
     /// Frees the slot of a record, and its bucket too when that is a spare one now empty.
@@ -286,6 +316,7 @@ impl<A: Network> Table<A> {
                     let next = bucket.next;
                     bucket.next = self.free_bucket;
                     self.free_bucket = at;
+                    self.free_buckets += 1;
                     self.buckets[before as usize].next = next;
                 }
                 return;

@@ -54,7 +54,7 @@ fn one_crowded_client_does_not_hurt_others() {
     let results: Vec<_> =
         (0..3000).map(|port| insert(&mut table, connection(1, 1, port))).collect();
     let accepted = results.iter().filter(|result| result.is_ok()).count();
-    assert_eq!(accepted, SLOTS * (MAX_CHAIN + 1));
+    assert_eq!(accepted, MAX_PER_TUPLE as usize);
     assert!(results[accepted..].iter().all(|result| *result == Err(DropReason::ChainFull)));
     let others = (2..3500).filter(|&n| insert(&mut table, connection(n, 1024, 80)).is_ok()).count();
     assert!(others > 3490, "{others}");
@@ -63,6 +63,38 @@ fn one_crowded_client_does_not_hurt_others() {
         table.remove(id);
     }
     assert!(find(&table, &connection(2, 1024, 80)).is_some());
+}
+
+/// Refused connections take no spare bucket with them, and ended ones give theirs back.
+#[test]
+fn spare_buckets_come_back() {
+    let mut table = Table::new(TableSize { connections: 4096 }, KEY);
+    for client in 0..200 {
+        let accepted: Vec<_> = (0..60)
+            .map_while(|port| insert(&mut table, connection(client, 1, port)).ok())
+            .collect();
+        assert_eq!(accepted.len(), MAX_PER_TUPLE as usize, "client {client}");
+        for id in accepted {
+            table.remove(id);
+        }
+        assert_eq!(table.free_buckets, table.all_spares());
+    }
+    assert_eq!(table.touched(), 0, "an empty table has nothing to sweep");
+}
+
+/// Crowded clients may not take the spare buckets that others need.
+#[test]
+fn crowds_leave_spare_buckets_to_others() {
+    let mut table = Table::new(TableSize { connections: 100_000 }, KEY);
+    for client in 0..1000 {
+        for port in 0..60 {
+            let _ = insert(&mut table, connection(client, 1, port));
+        }
+    }
+    let refused = (10_000..30_000)
+        .filter(|&n| insert(&mut table, connection(n, 1024, 80)) == Err(DropReason::ChainFull))
+        .count();
+    assert!(refused < 20, "{refused} of 20000 honest clients");
 }
 
 /// Tuples that collide under one key are scattered under another.

@@ -41,6 +41,13 @@ impl Tags {
 #[derive(Clone, Copy)]
 pub(super) struct Matches(u64);
 
+impl Matches {
+    /// How many there are.
+    pub(super) fn count_slots(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
 impl Iterator for Matches {
     type Item = usize;
 
@@ -71,6 +78,7 @@ mod tests {
             }
             for tag in [tags[place], other] {
                 let mut found: Vec<_> = packed.matching(tag).collect();
+                prop_assert_eq!(found.len() as u32, packed.matching(tag).count_slots());
                 found.sort_unstable();
                 let expected: Vec<_> = (0..SLOTS).filter(|&slot| tags[slot] == tag).collect();
                 prop_assert_eq!(found, expected);

@@ -32,7 +32,7 @@ impl Arp {
     /// Reads the packet behind a link header.
     ///
     /// # Errors
-    /// When it is short, of another kind of network, or its sender is a group address.
+    /// When it is short, of another kind of network, or its sender is a group or no address.
     pub fn parse(packet: &[u8]) -> Result<Self, DropReason> {
         let slice = ArpPacketSlice::from_slice(packet).map_err(|_| DropReason::ArpMalformed)?;
         let ethernet_ipv4 = (slice.hw_addr_type().0, slice.proto_addr_type().0) == (1, 0x0800)
@@ -45,7 +45,7 @@ impl Arp {
         let fixed: &[u8; LENGTH] = packet.first_chunk().ok_or(DropReason::ArpMalformed)?;
         let mut sender_mac = Mac::default();
         sender_mac.0.copy_from_slice(&fixed[SENDER_MAC..SENDER]);
-        if !ethernet_ipv4 || sender_mac.is_group() {
+        if !ethernet_ipv4 || sender_mac.is_group() || sender_mac == Mac::default() {
             return Err(DropReason::ArpMalformed);
         }
         let address = |at| Ipv4Addr::new(fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]);

@@ -120,6 +120,14 @@ impl LinkHeader {
         usize::from(self.length)
     }
 
+    /// The station it points at.
+    #[must_use]
+    pub fn destination(&self) -> Mac {
+        let mut mac = Mac::default();
+        mac.0.copy_from_slice(&self.bytes[..6]);
+        mac
+    }
+
     /// Points the header at another station.
     pub fn set_destination(&mut self, to: Mac) {
         self.bytes[..6].copy_from_slice(&to.0);

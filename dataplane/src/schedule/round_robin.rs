@@ -45,6 +45,15 @@ impl Schedule for RoundRobin {
             }
         }
     }
+
+    /// When the first server is deleted under the cursor, the next round begins before whoever is
+    /// first by then, as the kernel's does.
+    fn members_changed(&self, members: &[Member]) {
+        let cursor = self.cursor.load(Relaxed);
+        if members.first().is_none_or(|first| u64::from(first.order) < cursor) {
+            self.cursor.store(BEFORE_FIRST, Relaxed);
+        }
+    }
 }
 
 /// Weighted round robin: rounds at falling levels of weight, each taking in turn the servers
@@ -76,29 +85,27 @@ fn unpack(both: u64) -> (u32, u32) {
 }
 
 impl WeightedRoundRobin {
-    /// The next place after `after` at `level`, or at the levels below it, each walked from the
-    /// first server, and from the top again once the lowest is done.
+    /// The next place after `after` at `level`, or else the first at the highest lower level that
+    /// some server reaches, beginning again from the top once the lowest is done.
     fn next(&self, members: &[Member], after: u32, level: u32) -> Option<(usize, u32)> {
         let (top, step) = unpack(self.levels.load(Relaxed));
-        if top == 0 {
-            return None;
-        }
-        let reaches = |level: u32| move |member: &Member| member.weight >= level;
-        let mut level = level.max(1);
         let start = successor(members, after);
-        if let Some(place) = members[start..].iter().position(reaches(level)) {
+        let level = level.max(1);
+        if let Some(place) = first_reaching(&members[start..], level) {
             return Some((start + place, level));
         }
-        // Once down and around through every level. Bounded, because a shard may still hold a
-        // roster whose weights these levels were not made for.
-        for _ in 0..=top / step {
-            level = level.checked_sub(step).filter(|&level| level > 0).unwrap_or(top);
-            if let Some(place) = members.iter().position(reaches(level)) {
-                return Some((place, level));
-            }
-        }
-        None
+        // Weights decide how many levels there are, up to 2^31: go straight to the next that a
+        // server of this roster reaches, which need not be the one the levels were made for.
+        let heaviest = members.iter().map(|member| member.weight).max()?;
+        let lower = if level > step { level - step } else { top };
+        let above = lower.saturating_sub(heaviest);
+        let level = lower.checked_sub(above.div_ceil(step) * step).filter(|&level| level > 0)?;
+        Some((first_reaching(members, level)?, level))
     }
+}
+
+fn first_reaching(members: &[Member], level: u32) -> Option<usize> {
+    members.iter().position(|member| member.weight >= level)
 }
 
 impl Schedule for WeightedRoundRobin {

@@ -59,6 +59,30 @@ fn rr_goes_on_behind_a_deleted_server() {
 }
 
 #[test]
+fn rr_begins_anew_when_the_first_is_deleted_under_the_cursor() {
+    let scheduler = by_name("rr").unwrap();
+    let mut servers = members(&[1, 1, 1]);
+    assert_eq!(scheduler.pick(&servers), Some(0));
+    servers.remove(0);
+    scheduler.members_changed(&servers);
+    let mut newest = servers[0].clone();
+    newest.order += 5;
+    servers.insert(0, newest);
+    scheduler.members_changed(&servers);
+    assert_eq!(scheduler.pick(&servers), Some(0));
+}
+
+/// A shard may hold an older roster than the one that the levels were made for; finding out must
+/// not take a walk through two thousand million of them.
+#[test]
+fn wrr_is_quick_with_a_roster_of_other_weights() {
+    let scheduler = by_name("wrr").unwrap();
+    scheduler.members_changed(&members(&[i32::MAX as u32, 1]));
+    let old = members(&[1, 1]);
+    assert_eq!((0..4).map(|_| scheduler.pick(&old)).collect::<Vec<_>>(), some(&[0, 1, 0, 1]));
+}
+
+#[test]
 fn wrr_walks_levels_of_weight() {
     // Weights 4, 3, 2: levels 4 to 1 give 0 | 0 1 | 0 1 2 | 0 1 2, the book's AABABCABC.
     assert_eq!(picks("wrr", &members(&[4, 3, 2]), 10), some(&[0, 0, 1, 0, 1, 2, 0, 1, 2, 0]));
