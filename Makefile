@@ -15,6 +15,7 @@ help:
 
 # Needs root. Makes network namespaces and removes them again.
 demo:
+	@[ "$$(id -u)" = 0 ] || { echo 'make demo: needs root, for network namespaces' >&2; exit 1; }
 	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES)
 	@echo 'demo: building pollvs (target/)'
 	@cargo build --locked --quiet -p engine -p ctl -p tests
