@@ -65,6 +65,23 @@ pub struct FrameCounts {
     pub handed_over: u64,
     /// Every reason for a drop, with its count.
     pub drops: Vec<(DropReason, u64)>,
+    /// What ports lost by themselves, before or after the workers had it.
+    pub ports: Vec<PortLosses>,
+}
+
+/// Frames that a port has lost by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortLosses {
+    /// The port, as configured.
+    pub name: String,
+    /// Arrived while the receive queue was full.
+    pub missed: u64,
+    /// Arrived broken.
+    pub receive_errors: u64,
+    /// Arrived while there was no buffer.
+    pub no_buffer: u64,
+    /// Could not be sent.
+    pub transmit_errors: u64,
 }
 
 /// Every virtual service.

@@ -13,7 +13,7 @@ use crate::args;
 use crate::command::Command;
 use crate::help;
 use crate::names::NumericNames;
-use crate::protocol::{read_reply, request_line};
+use crate::protocol::{LONGEST_INPUT, read_reply, request_line};
 use crate::session::{self, Reply};
 
 /// The daemon's control socket unless something else is said.
@@ -108,10 +108,16 @@ fn output(text: String) -> Reply {
 /// 2 seconds (30 over a restore).
 pub fn ask(socket: &Path, argv: &[String], input: Option<&mut dyn Read>) -> io::Result<Reply> {
     let patience = if input.is_some() { RESTORE_PATIENCE } else { PATIENCE };
+    // Read first: what writes it may be slow, and the daemon waits for nobody long.
+    let mut bytes = Vec::new();
+    if let Some(input) = input {
+        // One byte more than the daemon takes, so that it can refuse it as too long.
+        input.take(LONGEST_INPUT as u64 + 1).read_to_end(&mut bytes)?;
+    }
     let mut stream = connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let sent = send(&mut stream, argv, input);
+    let sent = send(&mut stream, argv, &bytes);
     // A daemon that refuses a request while it is being sent has said why.
     match (read_reply(&mut BufReader::new(&stream)), sent) {
         (Ok(reply), _) => Ok(reply),
@@ -119,11 +125,9 @@ pub fn ask(socket: &Path, argv: &[String], input: Option<&mut dyn Read>) -> io::
     }
 }
 
-fn send(stream: &mut UnixStream, argv: &[String], input: Option<&mut dyn Read>) -> io::Result<()> {
+fn send(stream: &mut UnixStream, argv: &[String], input: &[u8]) -> io::Result<()> {
     stream.write_all(&request_line(argv))?;
-    if let Some(input) = input {
-        io::copy(input, stream)?;
-    }
+    stream.write_all(input)?;
     stream.shutdown(Shutdown::Write)
 }
 

@@ -51,7 +51,7 @@ impl Reply {
         if self.stdout.len() + self.stderr.len() <= MOST_TEXT {
             return self;
         }
-        Self::error("the answer is longer than 64 MiB; ask for one service at a time")
+        Self::error("the answer is longer than 64 MiB and is not shown")
     }
 }
 
@@ -107,7 +107,13 @@ fn restore(program: &str, input: &[u8], backend: &mut dyn Backend, names: &dyn N
         all.status = reply.status;
         all.stdout.extend(reply.stdout);
         all.stderr.extend(reply.stderr);
-        if then == Then::End || all.stdout.len() + all.stderr.len() > MOST_TEXT {
+        if all.stdout.len() + all.stderr.len() > MOST_TEXT {
+            return Reply::error(
+                "the answers are longer than 64 MiB and are not shown; the rest of the restore \
+                 input was not carried out",
+            );
+        }
+        if then == Then::End {
             break;
         }
     }

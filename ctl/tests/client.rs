@@ -201,3 +201,27 @@ fn a_closed_output_is_no_panic() {
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
 }
+
+#[test]
+fn a_restore_reads_its_input_before_it_connects() {
+    let socket = folder("late").join("s");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    listener.set_nonblocking(true).expect("a socket can");
+    let mut child = Command::new(PROGRAM)
+        .arg("--socket")
+        .arg(&socket)
+        .arg("-R")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"-A -f 1\n").expect("it reads");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(listener.accept().is_err(), "it connects while its input goes on");
+    drop(input);
+    listener.set_nonblocking(false).expect("a socket can");
+    let (stream, _) = listener.accept().expect("it connects");
+    drop(stream);
+    child.wait().expect("it ends");
+}

@@ -81,6 +81,9 @@ fn drops_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
     assert_eq!((reply.status, count("received"), count("handed_over")), (0, 7, 3));
     assert_eq!(count("dropped"), reasons * (reasons + 1) / 2);
     assert_eq!(count("buffer_empty"), reasons, "the last of them");
+    let of_ports = text.split_once("port net_null0\n").unwrap().1;
+    assert!(of_ports.lines().next().unwrap().starts_with("  missed "), "{of_ports}");
+    assert_eq!(of_ports.split_whitespace().nth(1), Some("11"));
     assert_eq!(run(&words("pollvsadm drops now"), &mut toy, &NumericNames).status, 2);
     assert_eq!(run(&words("/sbin/ipvsadm drops"), &mut toy, &NumericNames).status, 255);
 }

@@ -28,10 +28,11 @@ pollvsd: a Linux Virtual Server director in user space
 Usage: pollvsd [--config FILE] [OPTIONS]
 
 Ports (repeat as needed; --address and --mtu belong to the --port before them):
-  --port DEVICE            Linux interface (AF_XDP, else AF_PACKET), PCI address,
-                           or EAL device such as net_memif0,role=server
+  --port DEVICE            Linux interface (AF_XDP, else AF_PACKET), PCI address
+                           (0000:03:00.0, arguments after a comma), or EAL
+                           device such as net_memif0,role=server
   --address ADDR/LENGTH    an address of the director on that port
-  --mtu BYTES              largest IP packet there [the device's]
+  --mtu BYTES              largest IP packet there, up to 2030 [the device's]
   --route PREFIX=GATEWAY   static route
   --neighbour ADDR=MAC     next hop whose link-layer address is fixed
 
@@ -45,12 +46,13 @@ Size and place:
   --hugepages yes|no       [yes when there are enough free ones]
 
 Control:
-  --config FILE            TOML file; flags go over it
+  --config FILE            TOML file; flags replace its values, and ports, routes
+                           and neighbours given by flags are added to its own
   --socket PATH            control socket [/run/pollvs/pollvsd.sock]
   --check                  check the configuration, then end
   --help, --version
 
-SIGTERM or SIGINT stops the daemon. It is controlled by pollvsadm.
+SIGTERM, SIGINT or SIGHUP stops the daemon. It is controlled by pollvsadm.
 ";
 
 /// Reads the command line.
@@ -75,6 +77,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, St
             "check" => check = true,
             _ => {
                 let value = value_of(&mut parser, &name)?;
+                config.origin.by_flag(&name);
                 set(&mut config, &mut flag_ports, &name, &value)?;
             }
         }

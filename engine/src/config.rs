@@ -1,6 +1,6 @@
-//! The daemon's configuration: a TOML file, flags, or both; flags win.
+//! The daemon's configuration: a TOML file, flags, or both. Where both give a single value the flag
+//! wins; ports, routes and neighbours add up.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,12 @@ use dataplane::packet::ethernet::Mac;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+pub use crate::config_error::ConfigError;
+use crate::origin::Origin;
 use crate::worker::Idle;
+
+/// Largest IP packet that a buffer of 2048 bytes has room for behind a tagged link header.
+pub const MTU_MAX: u16 = 2048 - 18;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -47,6 +52,9 @@ pub struct Config {
     pub static_neighbours: Vec<NeighbourConfig>,
     /// Commands in ipvsadm's grammar, carried out before the first packet.
     pub rules: Vec<String>,
+    /// Where the values come from.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// A port and the director's addresses there.
@@ -116,73 +124,10 @@ impl Default for Config {
             routes: Vec::new(),
             static_neighbours: Vec::new(),
             rules: Vec::new(),
+            origin: Origin::default(),
         }
     }
 }
-
-/// What is wrong with a configuration.
-#[derive(Debug)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    Unreadable(PathBuf, std::io::Error),
-    /// The file is not what is expected, with line and column.
-    Malformed(PathBuf, toml::de::Error),
-    /// A number is out of its range.
-    OutOfRange {
-        /// Which.
-        name: &'static str,
-        /// What it is.
-        value: u64,
-        /// Least it may be.
-        least: u64,
-        /// Most it may be.
-        most: u64,
-    },
-    /// No port is named.
-    NoPorts,
-    /// Two ports are the same device.
-    DuplicatePort(String),
-    /// More workers than cores to run them on.
-    TooManyWorkers {
-        /// Workers asked for.
-        workers: u16,
-        /// Cores there are.
-        cores: usize,
-    },
-    /// A core that the machine does not have, or not for us.
-    NoSuchCore(usize),
-    /// The list of cores is not as long as there are workers, or names one twice.
-    CoresMismatch,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(file, error) => write!(f, "{}: {error}", file.display()),
-            Self::Malformed(file, error) => write!(f, "{}: {error}", file.display()),
-            Self::OutOfRange { name, value, least, most } => {
-                write!(f, "{name} is {value}, but must be {least} to {most}")
-            }
-            Self::NoPorts => write!(
-                f,
-                "no ports: name at least one, with --port DEVICE or [[port]] in the config file"
-            ),
-            Self::DuplicatePort(device) => write!(f, "port {device} is named twice"),
-            Self::TooManyWorkers { workers, cores } => write!(
-                f,
-                "{workers} workers need a core each, but there are only {cores}: lower --workers"
-            ),
-            Self::NoSuchCore(core) => {
-                write!(f, "core {core} is not there, or not for this process: see 'taskset -p $$'")
-            }
-            Self::CoresMismatch => {
-                write!(f, "the list of cores must name a different core for each worker")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 impl Config {
     /// Reads a file.
@@ -192,42 +137,10 @@ impl Config {
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError::Unreadable(file.to_owned(), error))?;
-        toml::from_str(&text).map_err(|error| ConfigError::Malformed(file.to_owned(), error))
-    }
-
-    /// Checks what a single value does not show.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let ranges = [
-            ("workers", u64::from(self.workers), 1, 128),
-            ("connections", u64::from(self.connections), 1, 1 << 30),
-            ("services", self.services as u64, 1, 1 << 20),
-            ("servers", self.servers as u64, 1, 1 << 22),
-            ("neighbours", u64::from(self.neighbours), 1, 65_535),
-            ("memory", self.memory.map_or(1, u64::from), 1, 1 << 20),
-        ];
-        for (name, value, least, most) in ranges {
-            if !(least..=most).contains(&value) {
-                return Err(ConfigError::OutOfRange { name, value, least, most });
-            }
-        }
-        for port in &self.ports {
-            if let Some(mtu) = port.mtu.filter(|mtu| !(68..=9_216).contains(mtu)) {
-                let value = u64::from(mtu);
-                return Err(ConfigError::OutOfRange { name: "mtu", value, least: 68, most: 9_216 });
-            }
-        }
-        if self.ports.is_empty() {
-            return Err(ConfigError::NoPorts);
-        }
-        for (n, port) in self.ports.iter().enumerate() {
-            if self.ports[..n].iter().any(|other| other.device == port.device) {
-                return Err(ConfigError::DuplicatePort(port.device.clone()));
-            }
-        }
-        Ok(())
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed(file.to_owned(), Box::new(error)))?;
+        config.origin = Origin::of_file(file.to_owned(), text);
+        Ok(config)
     }
 
     /// Connections that each worker's table holds. Clients spread over workers by hash, so a
@@ -249,7 +162,7 @@ pub fn parse_idle(text: &str) -> Option<Idle> {
     }
 }
 
-/// Reads a link-layer address of six hexadecimal bytes.
+/// Reads a link-layer address of one machine: six hexadecimal bytes, not all of them zero.
 #[must_use]
 pub fn parse_mac(text: &str) -> Option<Mac> {
     let mut mac = Mac::default();
@@ -260,7 +173,7 @@ pub fn parse_mac(text: &str) -> Option<Mac> {
             .filter(|part| part.len() == 2)
             .and_then(|part| u8::from_str_radix(part, 16).ok())?;
     }
-    (parts.next().is_none() && !mac.is_group()).then_some(mac)
+    (parts.next().is_none() && !mac.is_group() && mac != Mac::default()).then_some(mac)
 }
 
 fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Idle>, D::Error> {

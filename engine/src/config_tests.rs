@@ -53,13 +53,9 @@ fn an_error_names_its_line_and_what_was_expected() {
 }
 
 #[test]
-fn contradictions_are_refused() {
-    let with = |text: &str| load(text).unwrap().validate().map_err(|error| error.to_string());
-    assert!(with("").unwrap_err().contains("no ports"));
-    let port = "[[port]]\ndevice = \"d0\"\n";
-    assert_eq!(with(port), Ok(()));
-    assert!(with(&format!("{port}{port}")).unwrap_err().contains("d0 is named twice"));
-    assert!(with(&format!("workers = 0\n{port}")).unwrap_err().contains("workers is 0"));
-    assert!(with(&format!("connections = 0\n{port}")).unwrap_err().contains("connections"));
-    assert!(with(&format!("{port}mtu = 10\n")).unwrap_err().contains("mtu is 10"));
+fn link_layer_addresses_are_of_one_machine() {
+    assert!(parse_mac("02:00:00:00:00:01").is_some());
+    for bad in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "02:00:00:00:00"] {
+        assert_eq!(parse_mac(bad), None, "{bad}");
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 use ctl::names::SystemNames;
 use ctl::session;
 use dataplane::connection::TableSize;
@@ -12,25 +12,21 @@ use dataplane::counters::Counters;
 use dataplane::director::Director;
 use dataplane::frame::Frame;
 use dataplane::hash::HashKey;
-use dataplane::interface::{Interface, Route, Topology, TopologyError};
-use dataplane::neighbour::Learned;
+use dataplane::interface::Topology;
 use dataplane::shard::{Shard, ShardConfig};
 use dataplane::verdict::ShardId;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PortConfig};
 use crate::control::{Control, ControlSocket, Remote};
-use crate::handoff::Handoff;
-use crate::placement::Placement;
+use crate::links::links;
+use crate::machine::{Machine, rule_words};
 use crate::port::dpdk::{
-    Device, DpdkPorts, Eal, EalConfig, Hugepages, PortSet, PortSetConfig, StartedPort,
+    Device, DpdkPorts, Eal, EalConfig, FrameMemory, Hugepages, PortSet, PortSetConfig, StartedPort,
 };
-use crate::worker::{Envelope, Links, Worker};
-
-/// Commands that may wait for a worker.
-const COMMANDS: usize = 64;
-/// Link-layer addresses that may wait for a worker.
-const LEARNED: usize = 256;
+use crate::say::say;
+use crate::validate::PortFacts;
+use crate::worker::Worker;
 
 /// Everything about the workers that is known before their threads exist.
 struct Plan {
@@ -46,34 +42,45 @@ struct Plan {
 /// What keeps it from starting, in words for the user. Everything done so far is undone.
 pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let placement = Placement::new(config.workers, config.cores.as_deref(), config.idle)
-        .map_err(|error| text(&error))?;
+    let Machine { placement, devices } = Machine::check(config).map_err(|error| text(&error))?;
     let names: Vec<String> = config.ports.iter().map(|port| port.device.clone()).collect();
-    let devices = names.iter().map(|name| Device::parse(name));
-    let devices: Vec<Device> = devices.collect::<Result<_, _>>().map_err(|e| text(&e))?;
     let socket = ControlSocket::bind(&config.socket).map_err(|error| text(&error))?;
 
     let set_config = port_set_config(config);
     let eal = Eal::init(&eal_config(config, &devices, set_config)).map_err(|e| text(&e))?;
-    let set = PortSet::open(&eal, &devices, &names, set_config)?;
+    let mut set = PortSet::open(&eal, &devices, &names, set_config)?;
     set.ports().iter().for_each(|port| announce(port, config.workers));
-    let plan = Plan::new(config, set.ports())?;
+    let plan = Plan::new(config, &facts(config, set.ports()))?;
 
     let stop = Arc::new(AtomicBool::new(false));
+    let go = AtomicBool::new(false);
     let (commands, worker_links) = links(config.workers, &stop);
     let director = Director::new(config.services, config.servers);
     let table = TableSize { connections: config.connections };
-    let control = Control::new(director, commands, plan.counters.clone(), table, plan.clock);
+    let losses = set.losses();
+    let control = Control::new(
+        director,
+        commands,
+        plan.counters.clone(),
+        table,
+        plan.clock,
+        Box::new(move || losses.read()),
+    );
     let (control, control_thread) = control.start().map_err(|error| text(&error))?;
 
     thread::scope(|scope| {
         let stopper = StopOnDrop(&stop);
         let (ready, started) = bounded(usize::from(config.workers));
-        for (n, links) in worker_links.into_iter().enumerate() {
-            let (plan, placement, ready) = (&plan, &placement, ready.clone());
-            let queues = set.queues(n as u16);
+        for (n, (links, queues)) in worker_links.into_iter().zip(set.split()).enumerate() {
+            let (plan, placement, ready, go) = (&plan, &placement, ready.clone(), &go);
             let work = move || {
-                core_affinity::set_for_current(placement.cores[n]);
+                let core = placement.cores[n];
+                if !core_affinity::set_for_current(core) {
+                    say(format_args!(
+                        "pollvsd: worker {n} cannot be pinned to core {}: other work may delay it",
+                        core.id
+                    ));
+                }
                 let made = plan.shard(n, config).and_then(|shard| {
                     let ports = DpdkPorts::attach(queues)?;
                     let counters = Arc::clone(&plan.counters[n]);
@@ -82,6 +89,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
                 match made {
                     Ok(mut worker) => {
                         let _ = ready.send(Ok(()));
+                        worker.wait_for(go);
                         worker.run();
                     }
                     Err(error) => {
@@ -99,16 +107,17 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
             started.recv().unwrap_or_else(|_| Err("a worker ended at its start".into()))?;
         }
         apply_rules(config, &mut Remote(control.clone()))?;
+        go.store(true, Ordering::Release);
         socket.serve(control).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();
-        println!(
+        say(format_args!(
             "pollvsd: ready, {} worker(s) on core {}, {:?} when idle, frames in {}, control by {}",
             config.workers,
             cores.join(","),
             placement.idle,
             if eal.uses_hugepages() { "hugepages" } else { "ordinary memory" },
             config.socket.display(),
-        );
+        ));
         wait();
         drop(stopper);
         Ok::<(), String>(())
@@ -129,7 +138,7 @@ impl Drop for StopOnDrop<'_> {
 }
 
 impl Plan {
-    fn new(config: &Config, ports: &[StartedPort]) -> Result<Self, String> {
+    fn new(config: &Config, ports: &[PortFacts]) -> Result<Self, String> {
         let mut random = [0_u8; 24];
         getrandom::fill(&mut random).map_err(|error| format!("no random numbers: {error}"))?;
         let mut key = [0; 3];
@@ -147,7 +156,7 @@ impl Plan {
             neighbours: config.neighbours,
         };
         Ok(Self {
-            topology: Arc::new(topology(config, ports)?),
+            topology: Arc::new(config.topology(ports).map_err(|error| error.to_string())?),
             shards: (0..workers).map(shard).collect(),
             counters: (0..workers).map(|_| Arc::new(Counters::new(config.servers))).collect(),
             clock: Clock::start(),
@@ -167,65 +176,11 @@ impl Plan {
     }
 }
 
-fn topology(config: &Config, ports: &[StartedPort]) -> Result<Topology, String> {
-    let mut interfaces = Vec::new();
-    for (port, started) in config.ports.iter().zip(ports) {
-        let interface = |vlan, addresses: &[_]| Interface {
-            port: started.id,
-            vlan,
-            mac: started.mac,
-            mtu: port.mtu.unwrap_or(started.mtu),
-            addresses: addresses.to_vec(),
-        };
-        interfaces.push(interface(None, &port.addresses));
-        interfaces.extend(port.vlans.iter().map(|vlan| interface(Some(vlan.id), &vlan.addresses)));
-    }
-    let routes: Vec<Route> =
-        config.routes.iter().map(|route| Route { to: route.to, gateway: route.via }).collect();
-    Topology::new(interfaces, &routes).map_err(|error| match error {
-        TopologyError::DuplicateVlan(_, vlan) => {
-            format!("VLAN {} is configured twice on a port", vlan.unwrap_or(0))
-        }
-        TopologyError::GatewayUnreachable(route) => format!(
-            "route to {}: gateway {} is in no network of an --address",
-            route.to, route.gateway
-        ),
-    })
-}
-
-type WorkerLinks<F> = (Vec<Sender<Envelope>>, Vec<Links<F>>);
-
-/// The channels between control and workers, and of workers with each other.
-fn links<F>(workers: u16, stop: &Arc<AtomicBool>) -> WorkerLinks<F> {
-    let count = usize::from(workers);
-    let (senders, receivers): (Vec<Sender<Envelope>>, Vec<Receiver<Envelope>>) =
-        (0..count).map(|_| bounded(COMMANDS)).unzip();
-    let (tell, hear): (Vec<Sender<Learned>>, Vec<Receiver<Learned>>) =
-        (0..count).map(|_| bounded(LEARNED)).unzip();
-    let links = Handoff::mesh(count).into_iter().zip(receivers).zip(hear).enumerate().map(
-        |(n, ((handoff, commands), learned))| Links {
-            handoff,
-            commands,
-            learned,
-            peers: tell
-                .iter()
-                .enumerate()
-                .filter(|(m, _)| *m != n)
-                .map(|(_, t)| t.clone())
-                .collect(),
-            stop: Arc::clone(stop),
-        },
-    );
-    (senders, links.collect())
-}
-
 /// Carries out the configured commands; the first that fails stops the start.
 fn apply_rules(config: &Config, backend: &mut Remote) -> Result<(), String> {
     let names = SystemNames::new();
     for rule in &config.rules {
-        let words = rule.split_whitespace().map(str::to_owned);
-        let argv: Vec<String> = std::iter::once("pollvsd".to_owned()).chain(words).collect();
-        let reply = session::run(&argv, backend, &names);
+        let reply = session::run(&rule_words(rule), backend, &names);
         if reply.status != 0 {
             let error = String::from_utf8_lossy(&reply.stderr);
             return Err(format!("rule {rule:?}: {}", error.trim_end()));
@@ -251,25 +206,57 @@ fn eal_config(config: &Config, devices: &[Device], set: PortSetConfig) -> EalCon
             Some(true) => Hugepages::Yes,
             Some(false) => Hugepages::No,
         },
-        memory_mib: config.memory.unwrap_or_else(|| set.memory_mib(devices.len())),
+        memory: config.memory.map_or_else(
+            || set.memory(devices),
+            |mib| FrameMemory { huge_mib: mib, ordinary_mib: mib },
+        ),
         pci: pci.collect(),
     }
 }
 
+/// What the ports add to their configuration. A packet is never larger than the buffers.
+fn facts(config: &Config, ports: &[StartedPort]) -> Vec<PortFacts> {
+    let facts = |(configured, port): (&PortConfig, &StartedPort)| {
+        let wanted = configured.mtu.map_or(port.mtu, u32::from);
+        let mtu = wanted.min(u32::from(port.mtu_max)) as u16;
+        if u32::from(mtu) < wanted {
+            say(format_args!(
+                "pollvsd: port {}: MTU {wanted} is more than {} takes; packets larger than {mtu} \
+                 bytes are dropped",
+                port.name, port.kind
+            ));
+        }
+        PortFacts { id: port.id, mac: port.mac, mtu }
+    };
+    config.ports.iter().zip(ports).map(facts).collect()
+}
+
 /// Says what became of a port.
 fn announce(port: &StartedPort, workers: u16) {
-    println!(
-        "pollvsd: port {} by {} (driver {}), MAC {}, MTU {}, {} receive and {} transmit queue(s)",
-        port.name, port.kind, port.driver, port.mac, port.mtu, port.rx_queues, port.tx_queues
-    );
+    let able = |is: bool, what: &'static str| if is { what } else { "" };
+    say(format_args!(
+        "pollvsd: port {} by {} (driver {}), MAC {}, MTU {}, {} receive and {} transmit queue(s){}{}",
+        port.name,
+        port.kind,
+        port.driver,
+        port.mac,
+        port.mtu,
+        port.rx_queues,
+        port.tx_queues,
+        able(port.has_rss, ", RSS"),
+        able(port.has_checksum, ", checksums by the device"),
+    ));
     if let Some(why) = &port.fallback {
-        println!("pollvsd: port {}: better kinds failed: {why}", port.name);
+        say(format_args!("pollvsd: port {}: better kinds failed: {why}", port.name));
+    }
+    if !port.is_up {
+        say(format_args!("pollvsd: port {}: the link is down", port.name));
     }
     if port.rx_queues < workers {
-        println!(
+        say(format_args!(
             "pollvsd: port {}: fewer receive queues than workers; the others get their frames \
              through rings",
             port.name
-        );
+        ));
     }
 }

@@ -2,20 +2,29 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`args`], [`config`], [`placement`] | what was asked for |
+//! | `args`, [`config`], [`validate`], `machine`, [`placement`] | what was asked for, and whether it can be |
 //! | `daemon` | start, wait, stop |
-//! | [`worker`], [`handoff`] | the poll loop, and the rings between workers |
-//! | [`port`] | where frames come from; `port/dpdk` has all `unsafe` of the project |
+//! | [`worker`], [`handoff`], [`links`] | the poll loop, and the ways between workers |
+//! | [`port`] | where frames come from; it has all `unsafe` of the project |
 //! | [`control`] | the control thread and its socket |
 
 #[cfg(feature = "dpdk")]
 pub mod args;
 pub mod clock;
 pub mod config;
+mod config_error;
 pub mod control;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 pub mod handoff;
+pub mod links;
+#[cfg(feature = "dpdk")]
+pub mod machine;
+pub mod origin;
 pub mod placement;
 pub mod port;
+#[cfg(feature = "dpdk")]
+mod privilege;
+pub mod say;
+pub mod validate;
 pub mod worker;

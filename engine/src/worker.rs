@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::time::Duration;
+use std::{process, thread};
 
 use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender};
@@ -26,6 +27,9 @@ const TURNS_PER_LOOK: u32 = 32;
 const IDLE_TURNS: u32 = 64;
 /// Tries to send a burst before what is left of it is dropped.
 const SEND_TRIES: u32 = 16;
+
+/// Between two looks at the commands before the first packet.
+const WAITING_PAUSE: Duration = Duration::from_micros(200);
 
 /// What a worker does when nothing comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,20 +86,32 @@ impl<P: Ports> Worker<P> {
         Self { shard, outbox, links, counters, clock, idle }
     }
 
-    /// Runs until the daemon stops.
+    /// Carries out commands, but leaves frames at the ports, until `go` is set or the daemon stops.
+    pub fn wait_for(&mut self, go: &AtomicBool) {
+        let _guard = AbortOnPanic;
+        while !go.load(Ordering::Acquire) && !self.links.stop.load(Ordering::Relaxed) {
+            self.look_around(self.clock.now());
+            thread::sleep(WAITING_PAUSE);
+        }
+    }
+
+    /// Runs until the daemon stops. A panic ends the whole process: a daemon that answers its
+    /// control socket but forwards nothing would keep a standby from taking over.
     pub fn run(&mut self) {
+        let _guard = AbortOnPanic;
         let mut now = self.clock.now();
-        let mut idle_turns = 0;
-        for turn in 0_u32.. {
+        let (mut turn, mut idle_turns) = (0_u32, 0_u32);
+        loop {
             let busy = self.turn(now);
-            if turn % TURNS_PER_LOOK == 0 || !busy {
+            if turn.is_multiple_of(TURNS_PER_LOOK) || !busy {
                 now = self.clock.now();
                 self.look_around(now);
                 if self.links.stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
-            idle_turns = if busy { 0 } else { idle_turns + 1 };
+            turn = turn.wrapping_add(1);
+            idle_turns = if busy { 0 } else { idle_turns.saturating_add(1) };
             if idle_turns >= IDLE_TURNS && self.idle == Idle::Yield {
                 thread::yield_now();
             }
@@ -165,6 +181,17 @@ impl<P: Ports> Worker<P> {
             let _ = reply.send(self.shard.apply(now, command));
         }
         self.outbox.flush();
+    }
+}
+
+/// Ends the process when its thread panics.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            process::abort();
+        }
     }
 }
 

@@ -124,12 +124,21 @@ pub fn many_connections(lab: &Lab, requests: usize) -> Result<()> {
 /// # Errors
 /// When no matching answer comes within a second.
 pub fn ping(lab: &Lab, target: Ipv4Addr, sequence: u16) -> Result<Duration> {
-    lab.client().enter(|| echo(target, sequence))?
+    lab.client().enter(|| echo(Ipv4Addr::UNSPECIFIED, target, sequence))?
+}
+
+/// As [`ping`], from a certain address of the client.
+///
+/// # Errors
+/// As [`ping`].
+pub fn ping_from(lab: &Lab, source: Ipv4Addr, target: Ipv4Addr) -> Result<Duration> {
+    lab.client().enter(|| echo(source, target, 1))?
 }
 
 /// Our own echo instead of the `ping` program: it also checks that the payload comes back whole.
-fn echo(target: Ipv4Addr, sequence: u16) -> Result<Duration> {
+fn echo(source: Ipv4Addr, target: Ipv4Addr, sequence: u16) -> Result<Duration> {
     let socket = icmp_socket()?;
+    socket.bind(&SocketAddrV4::new(source, 0).into())?;
     socket.connect(&SocketAddrV4::new(target, 0).into())?;
     let request = echo_request(sequence);
     let started = Instant::now();

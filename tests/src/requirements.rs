@@ -98,7 +98,8 @@ pub fn own_binary(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("no {name} beside this program (cargo build -p tests)"))
 }
 
-/// A daemon linked to DPDK does not even start where the libraries are missing.
+/// A daemon linked to DPDK does not even start where the libraries are missing, and one built
+/// without it forwards nothing.
 fn ensure_loadable(daemon: &Path) -> Result<()> {
     let tried = run(Command::new(daemon).arg("--help"), Duration::from_secs(10))?;
     let complaint = tried.err();
@@ -106,6 +107,11 @@ fn ensure_loadable(daemon: &Path) -> Result<()> {
         !complaint.contains("error while loading shared libraries"),
         "no DPDK here: {} (apt-get install dpdk)",
         complaint.trim()
+    );
+    ensure!(
+        !complaint.contains("built without DPDK"),
+        "{} was built without DPDK, so it has no ports (apt-get install libdpdk-dev, build again)",
+        daemon.display()
     );
     Ok(())
 }

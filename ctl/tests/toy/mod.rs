@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, Table,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, PortLosses, Rates, ServerRow, ServiceRow, Table,
 };
 use ctl::command::{DaemonSpec, Role, Timeouts};
 use ctl::names::{Names, Services};
@@ -267,7 +267,14 @@ impl Backend for Toy {
     fn frames(&mut self) -> Result<FrameCounts, Refusal> {
         self.check()?;
         let drops = DropReason::ALL.iter().zip(1..).map(|(&reason, count)| (reason, count));
-        Ok(FrameCounts { received: 7, transmitted: 5, handed_over: 3, drops: drops.collect() })
+        let port = PortLosses { name: "net_null0".into(), missed: 11, ..PortLosses::default() };
+        Ok(FrameCounts {
+            received: 7,
+            transmitted: 5,
+            handed_over: 3,
+            drops: drops.collect(),
+            ports: vec![port],
+        })
     }
 }
 

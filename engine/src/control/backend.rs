@@ -64,7 +64,21 @@ impl Backend for Remote {
 
     fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
         let key = *service;
-        self.change(move |director, read| director.add_server(&key, server, read))
+        let added = self.0.call(move |control| {
+            let counters = control.counters.clone();
+            let read = |id| Control::traffic(&counters, id);
+            let mut added = control.director.add_server(&key, server, &read);
+            if matches!(added, Err(Refusal::NoMemory)) {
+                // Deleted servers keep their slots for a while; now the slots are worth more.
+                for command in control.director.forget_idle() {
+                    control.broadcast(&command);
+                }
+                added = control.director.add_server(&key, server, &read);
+            }
+            control.broadcast(&added?);
+            Ok(())
+        });
+        added.unwrap_or(Err(STOPPING))
     }
 
     fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
@@ -152,6 +166,7 @@ impl Backend for Remote {
                 transmitted: sum(&|counters| counters.transmitted.get()),
                 handed_over: sum(&|counters| counters.handed_over.get()),
                 drops: drops.collect(),
+                ports: (control.losses)(),
             }
         });
         counts.ok_or(STOPPING)

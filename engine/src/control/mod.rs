@@ -1,13 +1,15 @@
 //! Control: one thread owns the truth about services and servers and tells the workers.
 
 mod backend;
+mod deadline;
 mod socket;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use ctl::backend::PortLosses;
 use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
@@ -38,7 +40,11 @@ pub struct Control {
     counters: Vec<Arc<Counters>>,
     table: TableSize,
     clock: Clock,
+    losses: ReadLosses,
 }
+
+/// Reads what each port itself has lost.
+pub type ReadLosses = Box<dyn Fn() -> Vec<PortLosses> + Send>;
 
 /// A way to the control thread.
 #[derive(Clone)]
@@ -70,8 +76,9 @@ impl Control {
         counters: Vec<Arc<Counters>>,
         table: TableSize,
         clock: Clock,
+        losses: ReadLosses,
     ) -> Self {
-        Self { director, workers, counters, table, clock }
+        Self { director, workers, counters, table, clock, losses }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -86,14 +93,18 @@ impl Control {
     }
 
     fn run(&mut self, queue: &Receiver<Job>) {
+        let mut due = Instant::now() + HOUSEKEEPING;
         loop {
-            match queue.recv_timeout(HOUSEKEEPING) {
-                Ok(job) => job(self),
-                Err(RecvTimeoutError::Timeout) => {
-                    for command in self.director.forget_deleted(self.clock.now()) {
-                        self.broadcast(&command);
-                    }
+            // By the clock and not by silence, or a client that never pauses would hold it up.
+            if Instant::now() >= due {
+                for command in self.director.forget_deleted(self.clock.now()) {
+                    self.broadcast(&command);
                 }
+                due = Instant::now() + HOUSEKEEPING;
+            }
+            match queue.recv_deadline(due) {
+                Ok(job) => job(self),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,14 +13,17 @@ use std::{error, fmt};
 
 use ctl::names::SystemNames;
 
+use super::deadline::Deadline;
 use super::{Handle, Remote};
 
 /// Clients served at once; more wait in the listen queue.
-const CLIENTS: usize = 32;
-/// How long a client may take to send or take the next bytes.
+const CLIENTS: usize = 256;
+/// How long a client may take to send a request or to take a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Who may talk to the daemon: owner and group.
 const MODE: u32 = 0o660;
+/// Who may open the lock file, and with it keep a daemon from starting.
+const LOCK_MODE: u32 = 0o600;
 
 /// The control socket, removed when dropped.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct ControlSocket {
 pub enum SocketError {
     /// Another daemon has it.
     Taken(PathBuf),
+    /// Something that is no socket has its name.
+    NoSocket(PathBuf),
     /// The system refused.
     Io(PathBuf, io::Error),
 }
@@ -47,6 +52,11 @@ impl fmt::Display for SocketError {
             Self::Taken(path) => write!(
                 f,
                 "another pollvsd serves {}: stop it, or choose another --socket",
+                path.display()
+            ),
+            Self::NoSocket(path) => write!(
+                f,
+                "{} is there and is no socket: remove it, or choose another --socket",
                 path.display()
             ),
             Self::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
@@ -68,18 +78,29 @@ impl ControlSocket {
         }
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let lock = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
+        let mut options = File::options();
+        let lock = options.create(true).append(true).mode(LOCK_MODE).open(&lock_path);
+        let lock = lock.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(SocketError::Taken(path.to_owned())),
             Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
-        match fs::remove_file(path) {
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(SocketError::NoSocket(path.to_owned()));
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed)?;
+        // It has its mode before it has its name, so that nobody gets in between.
+        let nameless = path.with_file_name(format!(".{}", std::process::id()));
+        let _ = fs::remove_file(&nameless);
+        let listener = UnixListener::bind(&nameless).map_err(failed)?;
+        fs::set_permissions(&nameless, Permissions::from_mode(MODE))
+            .and_then(|()| fs::rename(&nameless, path))
+            .inspect_err(|_| drop(fs::remove_file(&nameless)))
+            .map_err(failed)?;
         Ok(Self { path: path.to_owned(), listener, _lock: lock })
     }
 
@@ -124,7 +145,37 @@ impl Drop for ControlSocket {
 }
 
 fn serve_client(stream: UnixStream, control: Handle) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = Deadline::new(stream, PATIENCE);
     ctl::protocol::serve(stream, &mut Remote(control), &SystemNames::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn only_a_socket_is_replaced() {
+        let folder = std::env::temp_dir().join(format!("pollvs-socket-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("s");
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::NoSocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(&path).unwrap();
+        // What a killed daemon leaves behind.
+        drop(UnixListener::bind(&path).unwrap());
+        let socket = ControlSocket::bind(&path).unwrap();
+        assert_eq!((mode(&path), mode(&folder.join("s.lock"))), (MODE, LOCK_MODE));
+        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::Taken(_))));
+        drop(socket);
+        assert!(!path.exists());
+        let left: Vec<_> =
+            fs::read_dir(&folder).unwrap().flatten().map(|f| f.file_name()).collect();
+        assert_eq!(left, ["s.lock"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -68,11 +68,13 @@ pub(crate) fn run(mut words: impl Iterator<Item = String>) -> Result<(), String>
     let window = Duration::from_secs(seconds.parse().map_err(|_| "seconds are a number")?);
     core_affinity::set_for_current(core_affinity::CoreId { id: 0 });
     let config = PortSetConfig { workers: 1, ring_frames: 0 };
-    let eal = EalConfig { hugepages: Hugepages::No, memory_mib: config.memory_mib(1), pci: vec![] };
+    let parsed = [Device::parse(&device).map_err(|error| error.to_string())?];
+    let eal =
+        EalConfig { hugepages: Hugepages::No, memory: config.memory(&parsed), pci: Vec::new() };
     let eal = Eal::init(&eal).map_err(|error| error.to_string())?;
-    let parsed = Device::parse(&device).map_err(|error| error.to_string())?;
-    let set = PortSet::open(&eal, &[parsed], &[device], config)?;
-    let mut ports = DpdkPorts::attach(set.queues(0))?;
+    let mut set = PortSet::open(&eal, &parsed, &[device], config)?;
+    let queues = set.split().pop().ok_or("the port has no queues")?;
+    let mut ports = DpdkPorts::attach(queues)?;
 
     let frames: Vec<Vec<u8>> = (0..FLOWS).map(|flow| frames::udp(DUT_MAC, flow)).collect();
     let mut source = Source { frames, next: 0, returned: 0 };
@@ -97,7 +99,7 @@ struct Source {
 }
 
 impl Source {
-    fn run_for(&mut self, ports: &mut DpdkPorts, window: Duration) {
+    fn run_for(&mut self, ports: &mut DpdkPorts<'_>, window: Duration) {
         let end = Instant::now() + window;
         while Instant::now() < end {
             for _ in 0..64 {
@@ -107,7 +109,7 @@ impl Source {
     }
 
     /// Sends a burst and takes what has come back.
-    fn turn(&mut self, ports: &mut DpdkPorts) {
+    fn turn(&mut self, ports: &mut DpdkPorts<'_>) {
         let port = ports.ids()[0];
         let mut burst = Burst::new();
         while !burst.is_full() {

@@ -14,6 +14,7 @@ use crate::Case;
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("bad-config", bad_config),
+        Case::new("bad-config-value", bad_config_value),
         Case::new("unknown-device", unknown_device),
         Case::new("too-many-workers", too_many_workers),
         Case::new("bad-arguments", bad_arguments),
@@ -39,6 +40,19 @@ fn bad_config(lab: &Lab, binaries: &Binaries) -> Result<()> {
     check(lab, binaries, &finished, &["broken.toml", "3"])
 }
 
+/// What no parser sees is found before anything starts, and by `--check` too.
+fn bad_config_value(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let path = lab.directory().join("gateway.toml");
+    fs::write(&path, "[[route]]\nto = \"0.0.0.0/0\"\nvia = \"192.0.2.1\"\n")?;
+    let socket = lab.directory().join("control.sock");
+    for flags in [&["--check"][..], &[]] {
+        let mut command = command(lab, binaries, &socket, 1);
+        let finished = refused(add_ports(command.args(flags).arg("--config").arg(&path)))?;
+        check(lab, binaries, &finished, &["gateway.toml line 3", "192.0.2.1"])?;
+    }
+    Ok(())
+}
+
 fn unknown_device(lab: &Lab, binaries: &Binaries) -> Result<()> {
     let socket = lab.directory().join("control.sock");
     let mut command = command(lab, binaries, &socket, 1);
@@ -61,6 +75,8 @@ fn bad_arguments(lab: &Lab, binaries: &Binaries) -> Result<()> {
         &["--connections", "-1"],
         &["--port", "d0", "--address", "10.9.255.254/33"],
         &["--port", "d0", "--address", "10.9.255/16"],
+        &["--port", "d0", "--address", "224.0.0.1/16"],
+        &["--port", "d0", "--mtu", "9000"],
         &["--no-such-option"],
     ] {
         let mut command = lab.director().command(&binaries.daemon);

@@ -1,5 +1,6 @@
 //! Honest clients: pages, a big download, many connections, ping.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +32,11 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.push(Case::new("af-packet", af_packet));
     cases.push(Case::new("methods-in-turn", methods_in_turn));
     cases.push(Case::new("ping", ping));
+    for workers in [1, 2] {
+        cases.push(Case::new(format!("many-queues-{workers}"), move |lab, binaries| {
+            many_queues(lab, binaries, workers)
+        }));
+    }
     cases
 }
 
@@ -96,6 +102,30 @@ fn ping(lab: &Lab, binaries: &Binaries) -> Result<()> {
         for sequence in 0..5 {
             client::ping(lab, target, sequence).with_context(|| format!("ping {sequence}"))?;
         }
+    }
+    Ok(())
+}
+
+/// An interface with more queues than there are workers: whichever queue the kernel puts a client
+/// on, it is answered.
+fn many_queues(lab: &Lab, binaries: &Binaries, workers: usize) -> Result<()> {
+    const QUEUES: &str = "numrxqueues 4 numtxqueues 4";
+    let far = lab.director().name();
+    // In the place of the link that the lab has.
+    lab.client().ip("addr flush dev c0")?;
+    lab.client()
+        .ip(&format!("link add q0 {QUEUES} type veth peer name q1 netns {far} {QUEUES}"))?;
+    for (namespace, link) in [(lab.client(), "q0"), (lab.director(), "q1")] {
+        namespace.plain_frames(link)?;
+        namespace.ip(&format!("link set {link} up"))?;
+    }
+    let clients: Vec<_> = (1..=32).map(|n| Ipv4Addr::new(10, 9, 1, n)).collect();
+    for client in &clients {
+        lab.client().ip(&format!("addr add {client}/16 dev q0"))?;
+    }
+    let _daemon = Daemon::start_on(lab, binaries, workers, ["q1", "d1"])?;
+    for &client in &clients {
+        client::ping_from(lab, client, DIRECTOR_OUTSIDE).with_context(|| client.to_string())?;
     }
     Ok(())
 }

@@ -26,12 +26,22 @@ pub struct EalConfig {
     /// Whether to use hugepages.
     pub hugepages: Hugepages,
     /// Memory for frames, in MiB.
-    pub memory_mib: u32,
+    pub memory: FrameMemory,
     /// PCI devices that may be used, by address.
     pub pci: Vec<String>,
 }
 
-/// Proof that the environment is initialised.
+/// Memory for frames in MiB, by where they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameMemory {
+    /// In hugepages.
+    pub huge_mib: u32,
+    /// In ordinary pages, which hold one frame each.
+    pub ordinary_mib: u32,
+}
+
+/// Proof that the environment is initialised. It stays so until the process ends, which is soon
+/// after the ports are closed: cleaning up would unmap frames that rings between workers still hold.
 #[derive(Debug)]
 pub struct Eal {
     hugepages: bool,
@@ -63,13 +73,13 @@ impl fmt::Display for EalError {
             Self::Init { error, hugepages: true, memory_mib } => write!(
                 f,
                 "DPDK does not start: {error}. Are {memory_mib} MiB of hugepages free (see \
-                 /proc/meminfo)? Reserve some with 'sysctl vm.nr_hugepages=N', ask for less with \
-                 --memory, or go without with --hugepages no"
+                 /proc/meminfo)? Reserve some with 'sysctl vm.nr_hugepages=N', go without with \
+                 --hugepages no, or need less with fewer --workers or ports"
             ),
             Self::Init { error, hugepages: false, memory_mib } => write!(
                 f,
-                "DPDK does not start: {error}. Are {memory_mib} MiB of memory free? Ask for less \
-                 with --memory"
+                "DPDK does not start: {error}. Are {memory_mib} MiB of memory free? Fewer --workers \
+                 or ports need less"
             ),
         }
     }
@@ -87,9 +97,11 @@ impl Eal {
         let hugepages = match config.hugepages {
             Hugepages::Yes => true,
             Hugepages::No => false,
-            Hugepages::Auto => free_hugepage_mib() >= u64::from(config.memory_mib),
+            Hugepages::Auto => free_hugepage_mib() >= u64::from(config.memory.huge_mib),
         };
-        let arguments = arguments(config, hugepages)?;
+        let memory = config.memory;
+        let memory_mib = if hugepages { memory.huge_mib } else { memory.ordinary_mib };
+        let arguments = arguments(config, hugepages, memory_mib)?;
         if INITIALISED.swap(true, Ordering::SeqCst) {
             return Err(EalError::Again);
         }
@@ -101,7 +113,6 @@ impl Eal {
         // SAFETY: a null-terminated array of `count` zero-terminated strings, alive for ever.
         let result = unsafe { ffi::pv_eal_init(count, pointers.as_mut_ptr()) };
         if result < 0 {
-            let memory_mib = config.memory_mib;
             return Err(EalError::Init { error: last_error(), hugepages, memory_mib });
         }
         Ok(Self { hugepages })
@@ -114,16 +125,12 @@ impl Eal {
     }
 }
 
-impl Drop for Eal {
-    fn drop(&mut self) {
-        // SAFETY: the environment is initialised; ports and pools have been closed, because they
-        // borrow it.
-        unsafe { ffi::pv_eal_cleanup() };
-    }
-}
-
 /// The words of DPDK's command line.
-fn arguments(config: &EalConfig, hugepages: bool) -> Result<Vec<CString>, EalError> {
+fn arguments(
+    config: &EalConfig,
+    hugepages: bool,
+    memory_mib: u32,
+) -> Result<Vec<CString>, EalError> {
     // One lcore that may run anywhere: otherwise DPDK pins the calling thread, and all threads
     // that it starts, to the first core.
     let cores: Vec<_> = core_affinity::get_core_ids()
@@ -134,7 +141,7 @@ fn arguments(config: &EalConfig, hugepages: bool) -> Result<Vec<CString>, EalErr
     let mut words: Vec<String> =
         ["pollvsd", "--no-telemetry", "--log-level=*:error"].map(str::to_owned).into();
     words.push(format!("--lcores=0@({})", cores.join(",")));
-    words.push(format!("-m{}", config.memory_mib));
+    words.push(format!("-m{memory_mib}"));
     if hugepages {
         words.push("--in-memory".into());
     } else {

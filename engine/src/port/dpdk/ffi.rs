@@ -1,6 +1,7 @@
 //! Declarations of `shim.c`.
 
 use core::ffi::{c_char, c_int, c_uint};
+use core::mem::{offset_of, size_of};
 
 /// The first cache line of an mbuf, as `shim.c` asserts it to be.
 #[repr(C)]
@@ -20,6 +21,15 @@ pub(super) struct RawMbuf {
     _vlan_tci_outer: u16,
     pub(super) buf_len: u16,
 }
+
+const _: () = assert!(offset_of!(RawMbuf, buf_addr) == 0);
+const _: () = assert!(offset_of!(RawMbuf, data_off) == 16);
+const _: () = assert!(offset_of!(RawMbuf, nb_segs) == 20);
+const _: () = assert!(offset_of!(RawMbuf, port) == 22);
+const _: () = assert!(offset_of!(RawMbuf, ol_flags) == 24);
+const _: () = assert!(offset_of!(RawMbuf, pkt_len) == 36);
+const _: () = assert!(offset_of!(RawMbuf, data_len) == 40);
+const _: () = assert!(offset_of!(RawMbuf, buf_len) == 54);
 
 /// Checksum flags of an mbuf, as `shim.c` asserts them to be.
 pub(super) const RX_IP_CKSUM_BAD: u64 = 1 << 4;
@@ -44,11 +54,34 @@ pub(super) struct RawPortInfo {
     pub(super) can_checksum: u8,
 }
 
+const _: () = assert!(size_of::<RawPortInfo>() == 46);
+const _: () = assert!(offset_of!(RawPortInfo, driver) == 0);
+const _: () = assert!(offset_of!(RawPortInfo, mac) == 32);
+const _: () = assert!(offset_of!(RawPortInfo, mtu) == 38);
+const _: () = assert!(offset_of!(RawPortInfo, rx_queues_max) == 40);
+const _: () = assert!(offset_of!(RawPortInfo, tx_queues_max) == 42);
+const _: () = assert!(offset_of!(RawPortInfo, can_rss) == 44);
+const _: () = assert!(offset_of!(RawPortInfo, can_checksum) == 45);
+
+/// `struct pv_port_losses`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct RawPortLosses {
+    pub(super) missed: u64,
+    pub(super) receive_errors: u64,
+    pub(super) no_buffer: u64,
+    pub(super) transmit_errors: u64,
+}
+
+const _: () = assert!(size_of::<RawPortLosses>() == 32);
+const _: () = assert!(offset_of!(RawPortLosses, receive_errors) == 8);
+const _: () = assert!(offset_of!(RawPortLosses, no_buffer) == 16);
+const _: () = assert!(offset_of!(RawPortLosses, transmit_errors) == 24);
+
 unsafe extern "C" {
     pub(super) fn pv_errno() -> c_int;
     pub(super) fn pv_strerror(error: c_int) -> *const c_char;
     pub(super) fn pv_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int;
-    pub(super) fn pv_eal_cleanup() -> c_int;
     pub(super) fn pv_probe(devargs: *const c_char) -> c_int;
     pub(super) fn pv_port_by_name(name: *const c_char, port: *mut u16) -> c_int;
     pub(super) fn pv_port_info(port: u16, info: *mut RawPortInfo) -> c_int;
@@ -58,7 +91,6 @@ unsafe extern "C" {
         cache: c_uint,
         socket: c_int,
     ) -> *mut RawPool;
-    pub(super) fn pv_pool_free(pool: *mut RawPool);
     pub(super) fn pv_port_start(
         port: u16,
         rx_queues: u16,
@@ -66,6 +98,8 @@ unsafe extern "C" {
         descriptors: u16,
         pool: *mut RawPool,
     ) -> c_int;
+    pub(super) fn pv_port_losses(port: u16, losses: *mut RawPortLosses) -> c_int;
+    pub(super) fn pv_port_is_up(port: u16) -> c_int;
     pub(super) fn pv_port_close(port: u16);
     pub(super) fn pv_thread_register() -> c_int;
     pub(super) fn pv_thread_unregister();

@@ -1,6 +1,6 @@
 //! Ports by DPDK: our own thin binding to libdpdk.
 //!
-//! All `unsafe` of the project is in this folder. `shim.c` turns what DPDK has as inline functions
+//! All `unsafe` of the project is here and in `../prefetch.rs`. `shim.c` turns what DPDK has as inline functions
 //! and large structures into plain functions; `ffi.rs` declares them.
 
 #![allow(unsafe_code)] // the one place that talks to C
@@ -10,8 +10,12 @@ mod eal;
 mod ffi;
 mod mbuf;
 mod ports;
+mod queues;
+mod size;
 
 pub use device::{Device, DeviceError};
-pub use eal::{Eal, EalConfig, EalError, Hugepages};
+pub use eal::{Eal, EalConfig, EalError, FrameMemory, Hugepages};
 pub use mbuf::Mbuf;
-pub use ports::{DpdkPorts, PortSet, PortSetConfig, StartedPort};
+pub use ports::{LossReader, PortSet, StartedPort};
+pub use queues::{DpdkPorts, Queues};
+pub use size::PortSetConfig;

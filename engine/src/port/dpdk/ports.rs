@@ -1,53 +1,25 @@
-//! Ethernet ports of DPDK: brought up together, then used by each worker through its own queues.
+//! Ethernet ports of DPDK: brought up together, and parted among workers.
 
 use core::ffi::{CStr, c_int};
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataplane::BURST;
+use ctl::backend::PortLosses;
 use dataplane::packet::ethernet::Mac;
 use dataplane::verdict::PortId;
 
-use super::device::Device;
+use super::device::{AF_PACKET, Candidate, Device};
 use super::eal::{Eal, describe, last_error};
-use super::ffi::{self, RawPool, RawPortInfo};
-use super::mbuf::Mbuf;
-use crate::port::{Burst, Ports};
+use super::ffi::{self, RawPool, RawPortInfo, RawPortLosses};
+use super::queues::Queues;
+use super::size::{DESCRIPTORS, POOL_CACHE, PortSetConfig};
+use crate::config::MTU_MAX;
+use crate::privilege;
 
-/// Descriptors of each queue, if the port takes as many.
-const DESCRIPTORS: u16 = 1024;
-/// Mbufs that each thread keeps at hand.
-const POOL_CACHE: u32 = 256;
-/// Bytes that an mbuf takes in its pool: header, headroom, data, alignment.
-const MBUF_BYTES: u32 = 2560;
-
-/// How many workers and frames the ports are to serve.
-#[derive(Clone, Copy, Debug)]
-pub struct PortSetConfig {
-    /// Workers, each with a queue pair on every port that has enough of them.
-    pub workers: u16,
-    /// Frames that may wait in the rings between workers.
-    pub ring_frames: u32,
-}
-
-impl PortSetConfig {
-    /// Frames to have: what all queues, rings and caches may hold at once.
-    #[must_use]
-    pub fn frames(&self, ports: usize) -> u32 {
-        let workers = u32::from(self.workers);
-        let queues = ports as u32 * workers * 2 * u32::from(DESCRIPTORS);
-        // AF_XDP keeps a fill ring of 2048 frames for each queue on top.
-        let fill_rings = ports as u32 * workers * 2048;
-        queues + fill_rings + self.ring_frames + workers * POOL_CACHE * 2
-    }
-
-    /// Memory for those frames in MiB, and as much again for DPDK itself as it is likely to use.
-    #[must_use]
-    pub fn memory_mib(&self, ports: usize) -> u32 {
-        self.frames(ports) / (1024 * 1024 / MBUF_BYTES) + 32
-    }
-}
+/// Largest IP packet in a slot of DPDK's AF_PACKET ring, whose 2048 bytes hold headers of the
+/// kernel's too.
+const AF_PACKET_MTU_MAX: u16 = 1964;
 
 /// A port that runs.
 #[derive(Clone, Debug)]
@@ -62,8 +34,16 @@ pub struct StartedPort {
     pub driver: String,
     /// Link-layer address.
     pub mac: Mac,
-    /// Largest IP packet.
-    pub mtu: u16,
+    /// Largest IP packet of the device.
+    pub mtu: u32,
+    /// Largest IP packet that the buffers have room for.
+    pub mtu_max: u16,
+    /// Whether the link is up.
+    pub is_up: bool,
+    /// Whether the device spreads flows over its queues.
+    pub has_rss: bool,
+    /// Whether the device checks header checksums.
+    pub has_checksum: bool,
     /// Receive queues in use.
     pub rx_queues: u16,
     /// Transmit queues in use.
@@ -75,30 +55,22 @@ pub struct StartedPort {
 /// All ports, started; stopped and closed when dropped.
 pub struct PortSet<'eal> {
     _eal: &'eal Eal,
+    /// Never freed: frames in the rings between workers may outlive the set, and the process ends
+    /// soon after it.
     pool: Pool,
     ports: Vec<StartedPort>,
+    workers: u16,
     /// For each port, what its transmit queues are locked by when workers share them.
-    tx_locks: Vec<Option<Arc<Mutex<()>>>>,
+    tx_locks: Vec<Option<Mutex<()>>>,
+    losses: LossReader,
 }
 
-/// A worker's queues, to be attached on its own thread.
-pub struct Queues {
-    pool: Pool,
-    ids: Vec<PortId>,
-    lanes: Vec<Lane>,
-}
-
-/// A worker's way to one port.
-struct Lane {
-    id: PortId,
-    /// Absent when the port has fewer receive queues than there are workers.
-    rx: Option<u16>,
-    tx: u16,
-    tx_lock: Option<Arc<Mutex<()>>>,
-}
+/// Reads what ports have lost, from any thread; ports that are closed have lost nothing.
+#[derive(Clone, Default)]
+pub struct LossReader(Arc<Mutex<Vec<(PortId, String)>>>);
 
 #[derive(Clone, Copy)]
-struct Pool(NonNull<RawPool>);
+pub(super) struct Pool(NonNull<RawPool>);
 
 // SAFETY: DPDK pools may be used by any thread at once.
 unsafe impl Send for Pool {}
@@ -117,15 +89,23 @@ impl<'eal> PortSet<'eal> {
         if devices.is_empty() {
             return Err("no ports: name at least one with --port".into());
         }
-        let frames = config.frames(devices.len());
+        let frames = config.frames(devices);
         let pool = Pool::create(frames).ok_or_else(|| {
             format!("no memory for {frames} frames: {}. Raise --memory", last_error())
         })?;
-        let mut set = Self { _eal: eal, pool, ports: Vec::new(), tx_locks: Vec::new() };
+        let mut set = Self {
+            _eal: eal,
+            pool,
+            ports: Vec::new(),
+            workers: config.workers,
+            tx_locks: Vec::new(),
+            losses: LossReader::default(),
+        };
         for (device, name) in devices.iter().zip(names) {
-            let port = set.start(device, name, config.workers)?;
+            let port = set.start(device, name)?;
             let shared = port.tx_queues < config.workers;
-            set.tx_locks.push(shared.then(Arc::default));
+            set.tx_locks.push(shared.then(Mutex::default));
+            set.losses.lock().push((port.id, port.name.clone()));
             set.ports.push(port);
         }
         Ok(set)
@@ -137,54 +117,56 @@ impl<'eal> PortSet<'eal> {
         &self.ports
     }
 
-    /// The queues of a worker, numbered from 0. They must not outlive the set.
+    /// Reads the ports' losses as long as they are open.
     #[must_use]
-    pub fn queues(&self, worker: u16) -> Queues {
-        let lane = |(port, lock): (&StartedPort, &Option<Arc<Mutex<()>>>)| Lane {
-            id: port.id,
-            rx: (worker < port.rx_queues).then_some(worker),
-            tx: worker % port.tx_queues,
-            tx_lock: lock.clone(),
-        };
-        Queues {
-            pool: self.pool,
-            ids: self.ports.iter().map(|port| port.id).collect(),
-            lanes: self.ports.iter().zip(&self.tx_locks).map(lane).collect(),
-        }
+    pub fn losses(&self) -> LossReader {
+        self.losses.clone()
+    }
+
+    /// Every worker's queues: each queue has one owner.
+    pub fn split(&mut self) -> Vec<Queues<'_>> {
+        let set = &*self;
+        let queues = |worker| Queues::new(set.pool, &set.ports, &set.tx_locks, worker, set.workers);
+        (0..set.workers).map(queues).collect()
     }
 
     /// Starts a device by the first of its candidates that works.
-    fn start(&self, device: &Device, name: &str, workers: u16) -> Result<StartedPort, String> {
+    fn start(&self, device: &Device, name: &str) -> Result<StartedPort, String> {
         let mut failures: Vec<String> = Vec::new();
-        for (kind, devargs) in device.candidates(workers) {
-            match self.try_start(&devargs, workers) {
-                Ok((id, info, rx_queues, tx_queues)) => {
-                    let driver = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
-                    return Ok(StartedPort {
-                        id: PortId(id),
-                        name: name.to_owned(),
-                        kind,
-                        driver: driver.to_string_lossy().into_owned(),
-                        mac: Mac(info.mac),
-                        mtu: info.mtu,
-                        rx_queues,
-                        tx_queues,
-                        fallback: (!failures.is_empty()).then(|| failures.join("; ")),
-                    });
+        for candidate in device.candidates(self.workers) {
+            let (kind, started) = (candidate.kind, self.try_start(&candidate));
+            let (id, info, queues) = match started {
+                Ok(started) => started,
+                Err(error) => {
+                    failures.push(format!("{kind}: {error}"));
+                    continue;
                 }
-                Err(error) => failures.push(format!("{kind}: {error}")),
-            }
+            };
+            let driver = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
+            // SAFETY: the port is started.
+            let dpdk_is_up = || unsafe { ffi::pv_port_is_up(id) } != 0;
+            return Ok(StartedPort {
+                id: PortId(id),
+                name: name.to_owned(),
+                kind,
+                driver: driver.to_string_lossy().into_owned(),
+                mac: Mac(info.mac),
+                mtu: device.linux_mtu().unwrap_or(u32::from(info.mtu)),
+                mtu_max: if kind == AF_PACKET { AF_PACKET_MTU_MAX } else { MTU_MAX },
+                is_up: device.linux_carrier().unwrap_or_else(dpdk_is_up),
+                has_rss: info.can_rss != 0,
+                has_checksum: info.can_checksum != 0,
+                rx_queues: queues.0,
+                tx_queues: queues.1,
+                fallback: (!failures.is_empty()).then(|| failures.join("; ")),
+            });
         }
         Err(format!("port {name}: {}", failures.join("; ")))
     }
 
-    fn try_start(
-        &self,
-        devargs: &str,
-        workers: u16,
-    ) -> Result<(u16, RawPortInfo, u16, u16), String> {
-        let id = probe(devargs)?;
-        let started = self.configure(id, workers);
+    fn try_start(&self, candidate: &Candidate) -> Result<Started, String> {
+        let id = probe(&candidate.devargs)?;
+        let started = self.configure(id, candidate.queues);
         if started.is_err() {
             // SAFETY: the port exists and no worker uses it yet.
             unsafe { ffi::pv_port_close(id) };
@@ -192,46 +174,82 @@ impl<'eal> PortSet<'eal> {
         started
     }
 
-    fn configure(&self, id: u16, workers: u16) -> Result<(u16, RawPortInfo, u16, u16), String> {
+    fn configure(&self, id: u16, queues: u16) -> Result<Started, String> {
         let mut info = RawPortInfo::default();
         // SAFETY: `info` is a structure of the layout that the shim fills.
         check("cannot be asked", unsafe { ffi::pv_port_info(id, &raw mut info) })?;
-        let rx_queues = workers.min(info.rx_queues_max.max(1));
-        let tx_queues = workers.min(info.tx_queues_max.max(1));
-        let pool = self.pool.0.as_ptr();
+        let rx_queues = queues.min(info.rx_queues_max.max(1));
+        let tx_queues = queues.min(info.tx_queues_max.max(1));
+        let pool = self.pool.as_ptr();
         // SAFETY: port and pool exist, and the pool outlives the port.
         let started = unsafe { ffi::pv_port_start(id, rx_queues, tx_queues, DESCRIPTORS, pool) };
         check("does not start", started)?;
-        Ok((id, info, rx_queues, tx_queues))
+        Ok((id, info, (rx_queues, tx_queues)))
     }
 }
 
+/// A port's number, what it says of itself, and its receive and transmit queues in use.
+type Started = (u16, RawPortInfo, (u16, u16));
+
 impl Drop for PortSet<'_> {
     fn drop(&mut self) {
+        // Whoever reads losses is done with the ports before they are closed.
+        self.losses.lock().clear();
         for port in &self.ports {
-            // SAFETY: the port was started by this set, and workers have ended before it.
+            // SAFETY: the port was started by this set, and queues borrow the set, so that no
+            // worker has any.
             unsafe { ffi::pv_port_close(port.id.0) };
         }
-        // SAFETY: no port uses the pool any more.
-        unsafe { ffi::pv_pool_free(self.pool.0.as_ptr()) };
+    }
+}
+
+impl LossReader {
+    /// What each port has lost since it was started.
+    #[must_use]
+    pub fn read(&self) -> Vec<PortLosses> {
+        let ports = self.lock();
+        let losses = |(id, name): &(PortId, String)| {
+            let mut raw = RawPortLosses::default();
+            // SAFETY: the port is open while it is listed, and the list is locked; `raw` has the
+            // layout that the shim fills. A port that keeps no count leaves zeros.
+            unsafe { ffi::pv_port_losses(id.0, &raw mut raw) };
+            PortLosses {
+                name: name.clone(),
+                missed: raw.missed,
+                receive_errors: raw.receive_errors,
+                no_buffer: raw.no_buffer,
+                transmit_errors: raw.transmit_errors,
+            }
+        };
+        ports.iter().map(losses).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PortId, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Makes DPDK find a device, and returns its port.
 fn probe(devargs: &str) -> Result<u16, String> {
+    const EXISTS: c_int = -17;
     let name = devargs.split(',').next().unwrap_or(devargs);
     let zero = |_| format!("zero byte in {devargs:?}");
     let (devargs_c, name_c) =
         (CString::new(devargs).map_err(zero)?, CString::new(name).map_err(zero)?);
     // SAFETY: zero-terminated strings that live through the calls; `id` is written on success.
     unsafe {
-        check("cannot be opened", ffi::pv_probe(devargs_c.as_ptr()))?;
+        match ffi::pv_probe(devargs_c.as_ptr()) {
+            // A PCI device that was found at the start.
+            EXISTS => {}
+            result => check("cannot be opened", result)?,
+        }
         let mut id = 0;
         match ffi::pv_port_by_name(name_c.as_ptr(), &raw mut id) {
             0 => Ok(id),
             _ => Err(format!(
-                "DPDK made no port of it. Packet sockets need root or CAP_NET_RAW, a PCI device \
-                 the driver vfio-pci, and {name:?} must be a device that DPDK has"
+                "DPDK made no port of it. A PCI device needs the driver vfio-pci, and {name:?} \
+                 must be a device that DPDK has{}",
+                privilege::advice()
             )),
         }
     }
@@ -250,8 +268,7 @@ fn check(what: &str, result: c_int) -> Result<(), String> {
     }
     let advice = match -result {
         EPERM | EACCES => {
-            ". Packet sockets need root, or CAP_NET_RAW and CAP_NET_ADMIN; what DPDK printed says \
-             more"
+            return Err(format!("{what}: {}{}", describe(result), privilege::advice()));
         }
         ENOMEM => ". Raise --memory",
         EFAULT => ". DPDK has no driver of that name",
@@ -270,91 +287,8 @@ impl Pool {
             unsafe { ffi::pv_pool_create(c"frames".as_ptr(), frames, POOL_CACHE, ANY_SOCKET) };
         NonNull::new(pool).map(Self)
     }
-}
 
-/// A worker's ports, used on the thread that attached them.
-pub struct DpdkPorts {
-    queues: Queues,
-    /// DPDK registers threads, so the value must stay on its own.
-    _not_send: core::marker::PhantomData<*const ()>,
-}
-
-impl DpdkPorts {
-    /// Registers the calling thread with DPDK, which gives it caches of the pools.
-    ///
-    /// # Errors
-    /// When DPDK has no place for another thread.
-    pub fn attach(queues: Queues) -> Result<Self, String> {
-        // SAFETY: the environment is initialised, as queues exist.
-        match unsafe { ffi::pv_thread_register() } {
-            0 => Ok(Self { queues, _not_send: core::marker::PhantomData }),
-            _ => Err(format!("DPDK cannot register another thread: {}", last_error())),
-        }
-    }
-
-    fn lane(&self, port: PortId) -> &Lane {
-        // A handful of ports: a search is as fast as a table.
-        let found = self.queues.lanes.iter().find(|lane| lane.id == port);
-        found.expect("the dataplane names only ports of its topology")
-    }
-}
-
-impl Drop for DpdkPorts {
-    fn drop(&mut self) {
-        // SAFETY: this thread was registered by `attach`, and the value has not left it.
-        unsafe { ffi::pv_thread_unregister() };
-    }
-}
-
-impl Ports for DpdkPorts {
-    type Frame = Mbuf;
-
-    fn ids(&self) -> &[PortId] {
-        &self.queues.ids
-    }
-
-    #[inline]
-    fn receive(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        let Some(queue) = self.lane(port).rx else { return };
-        let mut raw = [ptr::null_mut(); BURST];
-        let room = burst.remaining_capacity() as u16;
-        // SAFETY: the array has room for BURST pointers; only this worker uses the queue.
-        let count = unsafe { ffi::pv_rx_burst(port.0, queue, raw.as_mut_ptr(), room) };
-        for &mbuf in &raw[..usize::from(count)] {
-            // SAFETY: DPDK hands out valid mbufs, and each to us alone.
-            burst.push(unsafe { Mbuf::from_raw(NonNull::new_unchecked(mbuf)) });
-        }
-    }
-
-    #[inline]
-    fn transmit(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
-        let lane = self.lane(port);
-        let _guard = lane.tx_lock.as_ref().map(|lock| {
-            // A poisoned lock guards nothing but the queue, which is sound.
-            lock.lock().unwrap_or_else(PoisonError::into_inner)
-        });
-        // SAFETY: `Mbuf` is a pointer (`repr(transparent)`) and the burst holds `len` of them.
-        // DPDK takes over the first `sent`, which are then forgotten; `Mbuf` has no destructor.
-        let sent = unsafe {
-            let raw = burst.as_mut_ptr().cast();
-            ffi::pv_tx_burst(port.0, lane.tx, raw, burst.len() as u16)
-        };
-        drop(burst.drain(..usize::from(sent)));
-    }
-
-    fn allocate(&mut self, length: usize) -> Option<Mbuf> {
-        // SAFETY: the pool lives as long as the queues.
-        let raw = NonNull::new(unsafe { ffi::pv_alloc(self.queues.pool.0.as_ptr()) })?;
-        // SAFETY: a fresh mbuf is ours alone.
-        let mut mbuf = unsafe { Mbuf::from_raw(raw) };
-        mbuf.fill(length);
-        Some(mbuf)
-    }
-
-    #[inline]
-    fn release(&mut self, burst: &mut Burst<Mbuf>) {
-        // SAFETY: as in `transmit`; DPDK takes over all of them.
-        unsafe { ffi::pv_free_bulk(burst.as_mut_ptr().cast(), burst.len() as u32) };
-        burst.clear();
+    pub(super) fn as_ptr(self) -> *mut RawPool {
+        self.0.as_ptr()
     }
 }

@@ -1,5 +1,5 @@
 /* What DPDK offers only as C inline functions or as large C structures, as plain functions.
- * The layout of an mbuf is declared once more in mbuf.rs; the assertions below keep the two equal. */
+ * The layout of an mbuf is declared once more in ffi.rs; the assertions below keep the two equal. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -34,13 +34,32 @@ struct pv_port_info {
 	uint8_t can_checksum;
 };
 
+_Static_assert(sizeof(struct pv_port_info) == 46, "pv_port_info");
+_Static_assert(offsetof(struct pv_port_info, driver) == 0, "driver");
+_Static_assert(offsetof(struct pv_port_info, mac) == 32, "mac");
+_Static_assert(offsetof(struct pv_port_info, mtu) == 38, "mtu");
+_Static_assert(offsetof(struct pv_port_info, rx_queues_max) == 40, "rx_queues_max");
+_Static_assert(offsetof(struct pv_port_info, tx_queues_max) == 42, "tx_queues_max");
+_Static_assert(offsetof(struct pv_port_info, can_rss) == 44, "can_rss");
+_Static_assert(offsetof(struct pv_port_info, can_checksum) == 45, "can_checksum");
+
+struct pv_port_losses {
+	uint64_t missed;
+	uint64_t receive_errors;
+	uint64_t no_buffer;
+	uint64_t transmit_errors;
+};
+
+_Static_assert(sizeof(struct pv_port_losses) == 32, "pv_port_losses");
+_Static_assert(offsetof(struct pv_port_losses, receive_errors) == 8, "receive_errors");
+_Static_assert(offsetof(struct pv_port_losses, no_buffer) == 16, "no_buffer");
+_Static_assert(offsetof(struct pv_port_losses, transmit_errors) == 24, "transmit_errors");
+
 int pv_errno(void) { return rte_errno; }
 
 const char *pv_strerror(int error) { return rte_strerror(error); }
 
 int pv_eal_init(int argc, char **argv) { return rte_eal_init(argc, argv); }
-
-int pv_eal_cleanup(void) { return rte_eal_cleanup(); }
 
 int pv_probe(const char *devargs) { return rte_dev_probe(devargs); }
 
@@ -80,8 +99,6 @@ struct rte_mempool *pv_pool_create(const char *name, unsigned int mbufs, unsigne
 	return rte_pktmbuf_pool_create(name, mbufs, cache, 0, RTE_MBUF_DEFAULT_BUF_SIZE, socket);
 }
 
-void pv_pool_free(struct rte_mempool *pool) { rte_mempool_free(pool); }
-
 /* Configures queues, offloads that the port has, and starts it. */
 int pv_port_start(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t descriptors,
 		  struct rte_mempool *pool)
@@ -111,6 +128,30 @@ int pv_port_start(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_
 	if (error == 0)
 		error = rte_eth_dev_start(port);
 	return error;
+}
+
+int pv_port_losses(uint16_t port, struct pv_port_losses *losses)
+{
+	struct rte_eth_stats stats;
+	int error;
+
+	memset(losses, 0, sizeof(*losses));
+	error = rte_eth_stats_get(port, &stats);
+	if (error != 0)
+		return error;
+	losses->missed = stats.imissed;
+	losses->receive_errors = stats.ierrors;
+	losses->no_buffer = stats.rx_nombuf;
+	losses->transmit_errors = stats.oerrors;
+	return 0;
+}
+
+/* Whether the link of a started port is up; a port that cannot say is taken to be. */
+int pv_port_is_up(uint16_t port)
+{
+	struct rte_eth_link link;
+
+	return rte_eth_link_get_nowait(port, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
 }
 
 void pv_port_close(uint16_t port)
