@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use crate::connection::state::State;
 use crate::roster::{Roster, ServerId};
 use crate::service::ServiceKey;
+use crate::settings::Settings;
 
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
 /// applied by every shard or by none.
@@ -18,6 +19,8 @@ pub enum Command {
     RemoveService(ServiceKey),
     /// Frees the slot of a deleted server that no connection refers to any more.
     ReleaseServer(ServerId),
+    /// Puts settings in force.
+    PutSettings(Settings),
     /// Asks for connections.
     Connections(ConnectionPage),
 }

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use crate::command::Command;
 use crate::refusal::Refusal;
 use crate::roster::{Load, Member, Roster, ServerId};
-use crate::schedule::{self, Scheduler};
+use crate::schedule::{self, Plan, Scheduler};
 use crate::service::{
     Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind,
 };
@@ -37,6 +37,8 @@ pub struct Director {
 struct Service {
     spec: ServiceSpec,
     scheduler: Arc<Scheduler>,
+    /// The scheduler's for the servers as they are.
+    plan: Arc<Plan>,
     /// Newest first, as the kernel keeps them.
     servers: Vec<Server>,
     next_order: u32,
@@ -109,8 +111,9 @@ impl Director {
         if self.services.len() == self.service_limit {
             return Err(Refusal::NoMemory);
         }
-        let service = Service {
+        let mut service = Service {
             scheduler: Arc::new(scheduler),
+            plan: Arc::default(),
             servers: Vec::new(),
             next_order: 1,
             retired: Traffic::default(),
@@ -310,9 +313,9 @@ impl Director {
 
 impl Service {
     /// Tells the scheduler of a change, and the shards by the command returned.
-    fn changed(&self) -> Command {
+    fn changed(&mut self) -> Command {
         let members = self.members();
-        self.scheduler.members_changed(&members);
+        self.plan = Arc::new(self.scheduler.plan(&members));
         self.put_with(members)
     }
 
@@ -322,8 +325,15 @@ impl Service {
     }
 
     fn put_with(&self, members: Box<[Member]>) -> Command {
-        let scheduler = Arc::clone(&self.scheduler);
-        Command::PutService(Arc::new(Roster { key: self.spec.key, scheduler, members }))
+        Command::PutService(Arc::new(Roster {
+            key: self.spec.key,
+            scheduler: Arc::clone(&self.scheduler),
+            flags: self.spec.scheduler_flags,
+            plan: Arc::clone(&self.plan),
+            persistence: None,
+            one_packet: self.spec.one_packet,
+            members,
+        }))
     }
 
     fn members(&self) -> Box<[Member]> {
@@ -386,6 +396,10 @@ impl Server {
     fn set(&mut self, spec: ServerSpec) {
         self.spec = spec;
         self.member.weight = spec.weight as u32;
+        if self.member.weight != 0 {
+            self.member.last_weight = self.member.weight;
+        }
+        self.member.load.set_thresholds(spec.upper_threshold, spec.lower_threshold);
         self.member.method = spec.method;
     }
 }
@@ -394,7 +408,9 @@ fn new_member(id: ServerId, spec: &ServerSpec) -> Member {
     Member {
         id,
         order: 0,
+        serial: 0,
         weight: 0,
+        last_weight: 0,
         method: spec.method,
         address: spec.address,
         port: spec.port,

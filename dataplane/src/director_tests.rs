@@ -2,6 +2,7 @@
 //! counters.
 
 use super::*;
+use crate::schedule::Query;
 use crate::service::{ClientMask, TunnelSpec};
 use alloc::format;
 use alloc::string::String;
@@ -280,7 +281,7 @@ fn rosters_are_newest_first_and_edits_keep_places() {
 fn a_scheduler_keeps_its_state_unless_it_is_replaced() {
     let mut director = usual();
     let first = roster(director.edit_service(service(key())));
-    let picks = |roster: &Roster| roster.scheduler.pick(&roster.members);
+    let picks = |roster: &Roster| roster.scheduler.pick(roster, &ANYBODY);
     assert_eq!(picks(&first), Some(0));
     let again = roster(director.edit_service(service(key())));
     assert!(Arc::ptr_eq(&first.scheduler, &again.scheduler));
@@ -487,6 +488,15 @@ fn a_deleted_server_comes_back_to_its_own_service_only() {
     assert_eq!(back.members[0].id, before);
 }
 
+const ANYBODY: Query = Query {
+    client: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 7)),
+    client_port: 40000,
+    destination: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+    now: Tick(0),
+    lblc_expiration_s: 86_400,
+    lblcr_expiration_s: 86_400,
+};
+
 /// Hosts that a service's scheduler chooses next.
 fn picks(command: &Command, count: usize) -> Vec<u8> {
     let Command::PutService(roster) = command else { panic!("no roster: {command:?}") };
@@ -494,7 +504,7 @@ fn picks(command: &Command, count: usize) -> Vec<u8> {
         IpAddr::V4(address) => address.octets()[3],
         IpAddr::V6(_) => unreachable!("servers here are IPv4"),
     };
-    (0..count).map(|_| host(roster.scheduler.pick(&roster.members).unwrap())).collect()
+    (0..count).map(|_| host(roster.scheduler.pick(roster, &ANYBODY).unwrap())).collect()
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub mod refusal;
 pub mod roster;
 pub mod schedule;
 pub mod service;
+pub mod settings;
 pub mod shard;
 pub mod time;
 pub mod verdict;

@@ -19,6 +19,7 @@ use crate::packet::checksum::Delta;
 use crate::packet::ethernet::{self, Link, Mac};
 use crate::packet::icmp::{self, Icmp, Quote};
 use crate::packet::{self, Header, Network, Packet, ipv4, protocol};
+use crate::schedule::Query;
 use crate::service::Method;
 use crate::shard::{Common, ServerSlot, Shard};
 use crate::time::Tick;
@@ -270,7 +271,7 @@ impl<A: Network> Lane<A> {
             true => Direction::InputOnly,
             false => Direction::Input,
         };
-        advance(&common.timeouts, slot, now, connection, direction, packet);
+        advance(&common.settings.timeouts, slot, now, connection, direction, packet);
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
@@ -311,7 +312,7 @@ impl<A: Network> Lane<A> {
             traffic.out_bytes.add(u64::from(packet.ip.total_length));
         }
         connection.flags.see_output();
-        advance(&common.timeouts, slot, now, connection, Direction::Output, packet);
+        advance(&common.settings.timeouts, slot, now, connection, Direction::Output, packet);
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
@@ -345,8 +346,15 @@ impl<A: Network> Lane<A> {
         }
         let end = (ip.protocol, ip.destination, destination_port);
         let roster = self.services.get(&end).ok_or(DropReason::NoService)?;
-        let place = roster.scheduler.pick(&roster.members).ok_or(DropReason::NoDestination)?;
-        let member = &roster.members[place];
+        let query = Query {
+            client: ip.source.into(),
+            client_port: source_port,
+            destination: ip.destination.into(),
+            now,
+            lblc_expiration_s: common.settings.lblc_expiration as u32,
+            lblcr_expiration_s: common.settings.lblcr_expiration as u32,
+        };
+        let member = roster.pick(&query).ok_or(DropReason::NoDestination)?;
         let real = A::from_ip(member.address).ok_or(DropReason::NoDestination)?;
         let real_port = if member.port == 0 { destination_port } else { member.port };
         let (header_delta, transport_delta) =

@@ -10,7 +10,6 @@ use core::net::{IpAddr, Ipv4Addr};
 use crate::address::Address;
 use crate::address_set::Role;
 use crate::command::{Command, ConnectionInfo, ConnectionPage, Reply};
-use crate::connection::state::Timeouts;
 use crate::connection::{RecordId, Table, TableSize};
 use crate::counters::Counters;
 use crate::frame::{Frame, Host};
@@ -23,6 +22,7 @@ use crate::packet::ipv4::OuterTemplate;
 use crate::packet::{Network, arp, ethernet};
 use crate::roster::{Load, Member, Roster};
 use crate::service::{Method, ServiceKey};
+use crate::settings::Settings;
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, ShardId};
 
@@ -89,7 +89,7 @@ pub(crate) struct Common {
     pub(crate) shards: u16,
     pub(crate) topology: Arc<Topology>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) settings: Settings,
     pub(crate) servers: Box<[ServerSlot]>,
     pub(crate) neighbours: Neighbours,
     /// Numbers outer headers that may be fragmented, in steps that no other shard takes.
@@ -130,7 +130,7 @@ impl<F: Frame> Shard<F> {
                 shards: config.shards,
                 topology,
                 counters,
-                timeouts: Timeouts::default(),
+                settings: Settings::default(),
                 servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
                 neighbours: Neighbours::new(config.neighbours),
                 identification: config.id.0,
@@ -175,6 +175,10 @@ impl<F: Frame> Shard<F> {
                 if let Some(address) = nat.and_then(Ipv4Addr::from_ip) {
                     self.v4.addresses.remove(address, Role::SERVER);
                 }
+                Reply::Done(None)
+            }
+            Command::PutSettings(settings) => {
+                self.common.settings = settings;
                 Reply::Done(None)
             }
             Command::Connections(page) => {

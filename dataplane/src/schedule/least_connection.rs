@@ -1,8 +1,8 @@
 //! `lc` and `wlc`: the server with the fewest connections, an active one counting as much as 256
 //! inactive ones.
 
-use super::Schedule;
-use crate::roster::Member;
+use super::{Query, Schedule};
+use crate::roster::Roster;
 
 /// Whether a server's weight divides its load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,14 @@ pub(super) enum Weighting {
 pub(super) struct LeastConnection(pub(super) Weighting);
 
 impl Schedule for LeastConnection {
-    fn pick(&self, members: &[Member]) -> Option<usize> {
+    fn pick(&self, roster: &Roster, _: &Query) -> Option<usize> {
         let mut least: Option<(usize, u64, u64)> = None;
-        for (place, member) in members.iter().enumerate() {
-            if member.weight == 0 {
+        for (place, member) in roster.members.iter().enumerate() {
+            if !member.is_eligible() {
                 continue;
             }
-            let load = u64::from(member.load.active()) << 8;
-            let load = load + u64::from(member.load.inactive());
+            let (active, inactive) = member.load.both();
+            let load = (u64::from(active) << 8) + u64::from(inactive);
             let weight = match self.0 {
                 Weighting::Ignored => 1,
                 Weighting::Counted => u64::from(member.weight),

@@ -9,19 +9,73 @@ mod round_robin;
 use alloc::boxed::Box;
 use core::fmt::Debug;
 
-use crate::roster::Member;
+use core::net::IpAddr;
+
+use crate::roster::{Member, Roster};
+use crate::time::Tick;
 use least_connection::{LeastConnection, Weighting};
 use round_robin::{RoundRobin, WeightedRoundRobin};
+
+/// Flag bit of `sh` and `mh`: try further when the hashed server takes no connections.
+pub const FALLBACK: u32 = 0x08;
+/// Flag bit of `sh` and `mh`: the client's port counts too.
+pub const WITH_PORT: u32 = 0x10;
+
+/// What a scheduler may look at: the packet that opens a connection, and the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The client's port; 0 for a protocol without ports.
+    pub client_port: u16,
+    /// Where the packet goes: the virtual address, or any behind a firewall mark.
+    pub destination: IpAddr,
+    /// Now.
+    pub now: Tick,
+    /// Idle time, in seconds, after which `lblc` forgets a destination (`lblc_expiration`).
+    pub lblc_expiration_s: u32,
+    /// The same for `lblcr` (`lblcr_expiration`).
+    pub lblcr_expiration_s: u32,
+}
+
+/// What a scheduler works out for one roster, beforehand and once.
+#[derive(Debug, Default)]
+pub enum Plan {
+    /// Nothing.
+    #[default]
+    None,
+    /// Places of members by hash.
+    Table(Box<[u16]>),
+    /// Levels of weight: the highest, and the step between them.
+    Levels {
+        /// The highest level.
+        top: u32,
+        /// The weights' greatest common divisor.
+        step: u32,
+    },
+}
 
 /// Chooses among the members of a roster, which are newest first.
 pub trait Schedule: Debug + Send + Sync {
     /// The place of the chosen server, or `None` when no server takes connections. Runs on the
     /// packet path of every shard: no allocation, no lock.
-    fn pick(&self, members: &[Member]) -> Option<usize>;
+    fn pick(&self, roster: &Roster, query: &Query) -> Option<usize>;
 
-    /// Called after every change of the members, before any shard sees them.
-    fn members_changed(&self, members: &[Member]) {
+    /// What to work out for new members, after every change of them and before any shard sees
+    /// them.
+    fn plan(&self, members: &[Member]) -> Plan {
         let _ = members;
+        Plan::None
+    }
+
+    /// Servers that a service may have at most.
+    fn most_servers(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Forgets what has not been used for long; called about once a second, by control.
+    fn tick(&self, now: Tick, lblc_expiration_s: u32, lblcr_expiration_s: u32) {
+        let _ = (now, lblc_expiration_s, lblcr_expiration_s);
     }
 }
 

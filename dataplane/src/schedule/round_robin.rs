@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Schedule;
-use crate::roster::Member;
+use super::{Plan, Query, Schedule};
+use crate::roster::{Member, Roster};
 
 /// Place of the first member behind the one whose order is `after`, the roster being in
 /// descending order. The one itself may be gone: its successor is the same.
@@ -28,12 +28,13 @@ impl Default for RoundRobin {
 const BEFORE_FIRST: u64 = u32::MAX as u64;
 
 impl Schedule for RoundRobin {
-    fn pick(&self, members: &[Member]) -> Option<usize> {
+    fn pick(&self, roster: &Roster, _: &Query) -> Option<usize> {
+        let members = &*roster.members;
         let mut cursor = self.cursor.load(Relaxed);
         loop {
             let start = successor(members, cursor as u32);
             let (wrapped, ahead) = members.split_at(start);
-            let takes = |member: &Member| member.weight > 0;
+            let takes = Member::is_eligible;
             let place = match ahead.iter().position(takes) {
                 Some(place) => start + place,
                 None => wrapped.iter().position(takes)?,
@@ -48,11 +49,12 @@ impl Schedule for RoundRobin {
 
     /// When the first server is deleted under the cursor, the next round begins before whoever is
     /// first by then, as the kernel's does.
-    fn members_changed(&self, members: &[Member]) {
+    fn plan(&self, members: &[Member]) -> Plan {
         let cursor = self.cursor.load(Relaxed);
         if members.first().is_none_or(|first| u64::from(first.order) < cursor) {
             self.cursor.store(BEFORE_FIRST, Relaxed);
         }
+        Plan::None
     }
 }
 
@@ -62,17 +64,11 @@ impl Schedule for RoundRobin {
 pub(super) struct WeightedRoundRobin {
     /// Order of the server chosen last (upper half) and the current level (lower half).
     position: AtomicU64,
-    /// Highest level (upper half) and the step between levels, the weights' greatest common
-    /// divisor (lower half).
-    levels: AtomicU64,
 }
 
 impl Default for WeightedRoundRobin {
     fn default() -> Self {
-        Self {
-            position: AtomicU64::new(pack(BEFORE_FIRST as u32, 0)),
-            levels: AtomicU64::new(pack(0, 1)),
-        }
+        Self { position: AtomicU64::new(pack(BEFORE_FIRST as u32, 0)) }
     }
 }
 
@@ -87,16 +83,18 @@ fn unpack(both: u64) -> (u32, u32) {
 impl WeightedRoundRobin {
     /// The next place after `after` at `level`, or else the first at the highest lower level that
     /// some server reaches, beginning again from the top once the lowest is done.
-    fn next(&self, members: &[Member], after: u32, level: u32) -> Option<(usize, u32)> {
-        let (top, step) = unpack(self.levels.load(Relaxed));
+    fn next(roster: &Roster, after: u32, level: u32) -> Option<(usize, u32)> {
+        let Plan::Levels { top, step } = *roster.plan else { return None };
+        let members = &*roster.members;
         let start = successor(members, after);
         let level = level.max(1);
         if let Some(place) = first_reaching(&members[start..], level) {
             return Some((start + place, level));
         }
         // Weights decide how many levels there are, up to 2^31: go straight to the next that a
-        // server of this roster reaches, which need not be the one the levels were made for.
-        let heaviest = members.iter().map(|member| member.weight).max()?;
+        // server reaches.
+        let able = members.iter().filter(|member| member.is_eligible());
+        let heaviest = able.map(|member| member.weight).max()?;
         let lower = if level > step { level - step } else { top };
         let above = lower.saturating_sub(heaviest);
         let level = lower.checked_sub(above.div_ceil(step) * step).filter(|&level| level > 0)?;
@@ -105,16 +103,16 @@ impl WeightedRoundRobin {
 }
 
 fn first_reaching(members: &[Member], level: u32) -> Option<usize> {
-    members.iter().position(|member| member.weight >= level)
+    members.iter().position(|member| member.weight >= level && !member.load.is_overloaded())
 }
 
 impl Schedule for WeightedRoundRobin {
-    fn pick(&self, members: &[Member]) -> Option<usize> {
+    fn pick(&self, roster: &Roster, _: &Query) -> Option<usize> {
         let mut position = self.position.load(Relaxed);
         loop {
             let (after, level) = unpack(position);
-            let (place, level) = self.next(members, after, level)?;
-            let next = pack(members[place].order, level);
+            let (place, level) = Self::next(roster, after, level)?;
+            let next = pack(roster.members[place].order, level);
             match self.position.compare_exchange_weak(position, next, Relaxed, Relaxed) {
                 Ok(_) => return Some(place),
                 Err(moved) => position = moved,
@@ -122,12 +120,11 @@ impl Schedule for WeightedRoundRobin {
         }
     }
 
-    fn members_changed(&self, members: &[Member]) {
+    fn plan(&self, members: &[Member]) -> Plan {
         let weights = || members.iter().map(|member| member.weight);
         let step = weights().fold(0, greatest_common_divisor).max(1);
         let heaviest = weights().max().unwrap_or(0);
         let top = heaviest.saturating_sub(step - 1);
-        self.levels.store(pack(top, step), Relaxed);
         let (_, level) = unpack(self.position.load(Relaxed));
         let level = if level > top || level == 0 {
             top
@@ -137,6 +134,7 @@ impl Schedule for WeightedRoundRobin {
             level
         };
         self.position.store(pack(BEFORE_FIRST as u32, level), Relaxed);
+        Plan::Levels { top, step }
     }
 }
 
