@@ -17,6 +17,9 @@ impl Role {
     /// Address of a real server behind NAT, whose packets may be replies.
     pub(crate) const SERVER: Self = Self(4);
 
+    /// Any of the two that packets may be sent to.
+    pub(crate) const OURS: Self = Self::OWN.or(Self::VIRTUAL);
+
     /// Whether this includes any of `other`.
     #[inline]
     #[must_use]

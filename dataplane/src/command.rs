@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::connection::state::State;
+use crate::mark::MarkRule;
 use crate::roster::{Roster, ServerId};
-use crate::service::ServiceKey;
+use crate::service::{Family, ServiceKey};
 use crate::settings::Settings;
 
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
@@ -21,6 +22,8 @@ pub enum Command {
     ReleaseServer(ServerId),
     /// Puts settings in force.
     PutSettings(Settings),
+    /// Replaces the rules for firewall marks.
+    PutMarks(Arc<[MarkRule]>),
     /// Asks for connections.
     Connections(ConnectionPage),
 }
@@ -30,6 +33,8 @@ pub enum Command {
 pub enum Reply {
     /// Done; what was replaced or removed.
     Done(Option<Arc<Roster>>),
+    /// Done; the rules that were in force.
+    Marks(Arc<[MarkRule]>),
     /// The page asked for.
     Connections(ConnectionPage),
 }
@@ -37,10 +42,20 @@ pub enum Reply {
 /// Part of a shard's connections: a table is read page by page, so that no read holds up packets.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionPage {
-    /// Record to go on with; in a reply, where the next page begins, or `None` at the end.
-    pub from: Option<u32>,
+    /// Where to go on, `None` from the start; in a reply, where the next page begins, or `None` at
+    /// the end.
+    pub from: Option<Place>,
     /// Filled by the shard, at most to the capacity it comes with.
     pub connections: Vec<ConnectionInfo>,
+}
+
+/// Where a page of connections begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Family of the table.
+    pub(crate) family: Family,
+    /// Record in it.
+    pub(crate) record: u32,
 }
 
 /// A connection as listings show it.

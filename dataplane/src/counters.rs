@@ -49,6 +49,11 @@ pub struct Counters {
     pub transmitted: Counter,
     /// Frames given to the shard that owns their connection.
     pub handed_over: Counter,
+    /// Frames that were not forwarded but answered, by a reset or an ICMP error; each is counted
+    /// as dropped, too.
+    pub answered: Counter,
+    /// ICMP errors that were not sent, because there had been too many.
+    pub limited: Counter,
 }
 
 impl Counters {
@@ -61,6 +66,8 @@ impl Counters {
             received: Counter::default(),
             transmitted: Counter::default(),
             handed_over: Counter::default(),
+            answered: Counter::default(),
+            limited: Counter::default(),
         }
     }
 

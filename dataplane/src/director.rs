@@ -12,11 +12,12 @@ use hashbrown::HashMap;
 
 use crate::command::Command;
 use crate::refusal::Refusal;
-use crate::roster::{Load, Member, Roster, ServerId};
+use crate::roster::{Load, Member, Persistence, Roster, ServerId};
 use crate::schedule::{self, Plan, Scheduler};
 use crate::service::{
     Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind,
 };
+use crate::settings::Settings;
 use crate::time::Tick;
 
 /// Seconds for which a deleted server without connections is remembered, so that it can come back
@@ -32,6 +33,8 @@ pub struct Director {
     service_limit: usize,
     free_slots: Vec<ServerId>,
     deleted: Vec<Deleted>,
+    /// Of the next server that there has never been.
+    next_serial: u64,
 }
 
 struct Service {
@@ -96,6 +99,7 @@ impl Director {
             service_limit,
             free_slots: (0..server_limit as u32).rev().map(ServerId).collect(),
             deleted: Vec::new(),
+            next_serial: 0,
         }
     }
 
@@ -181,7 +185,10 @@ impl Director {
             return Err(Refusal::ServerExists);
         }
         judge_address(spec.address)?;
-        judge_support(&spec)?;
+        judge_support(&spec, key.family())?;
+        if service.servers.len() >= service.scheduler.most_servers() {
+            return Err(Refusal::InvalidOperation);
+        }
         let returning = self.deleted.iter().position(|deleted| {
             let known = &deleted.server.spec;
             deleted.service == *key && (known.address, known.port) == (spec.address, spec.port)
@@ -194,7 +201,9 @@ impl Director {
             None => {
                 let id = self.free_slots.pop().ok_or(Refusal::NoMemory)?;
                 let (origin, zeroed) = (Traffic::default(), Traffic::default());
-                (Server { spec, member: new_member(id, &spec), origin, zeroed }, true)
+                self.next_serial += 1;
+                let member = new_member(id, self.next_serial, &spec);
+                (Server { spec, member, origin, zeroed }, true)
             }
         };
         server.set(spec);
@@ -215,7 +224,7 @@ impl Director {
         let service = self.services.get_mut(key).ok_or(Refusal::ServiceNotDefined)?;
         judge_server(&spec, key.family())?;
         let place = service.place_of(spec.address, spec.port).ok_or(Refusal::NoSuchServer)?;
-        judge_support(&spec)?;
+        judge_support(&spec, key.family())?;
         service.servers[place].set(spec);
         Ok(service.changed())
     }
@@ -292,13 +301,20 @@ impl Director {
         self.forget(|_, is_idle| is_idle)
     }
 
+    /// Lets schedulers forget what has not been used for long. To be called about once a second.
+    pub fn tick_schedulers(&self, now: Tick, settings: &Settings) {
+        let (lblc, lblcr) = (settings.lblc_expiration as u32, settings.lblcr_expiration as u32);
+        for service in self.services.values() {
+            service.scheduler.tick(now, lblc, lblcr);
+        }
+    }
+
     /// Forgets the deleted servers that `may_go` says, which is told whether they are idle.
     fn forget(&mut self, mut may_go: impl FnMut(&mut Deleted, bool) -> bool) -> Vec<Command> {
         let mut commands = Vec::new();
         let free_slots = &mut self.free_slots;
         self.deleted.retain_mut(|deleted| {
-            let load = &deleted.server.member.load;
-            let is_idle = load.active() + load.inactive() == 0;
+            let is_idle = deleted.server.member.load.is_idle();
             let goes = may_go(deleted, is_idle);
             if goes {
                 let id = deleted.server.member.id;
@@ -330,7 +346,10 @@ impl Service {
             scheduler: Arc::clone(&self.scheduler),
             flags: self.spec.scheduler_flags,
             plan: Arc::clone(&self.plan),
-            persistence: None,
+            persistence: self
+                .spec
+                .persistence_s
+                .map(|timeout_s| Persistence { timeout_s, mask: self.spec.client_mask }),
             one_packet: self.spec.one_packet,
             members,
         }))
@@ -404,11 +423,11 @@ impl Server {
     }
 }
 
-fn new_member(id: ServerId, spec: &ServerSpec) -> Member {
+fn new_member(id: ServerId, serial: u64, spec: &ServerSpec) -> Member {
     Member {
         id,
         order: 0,
-        serial: 0,
+        serial,
         weight: 0,
         last_weight: 0,
         method: spec.method,
@@ -422,14 +441,10 @@ fn new_member(id: ServerId, spec: &ServerSpec) -> Member {
 fn judge_service(spec: &ServiceSpec) -> Result<Scheduler, Refusal> {
     let scheduler = schedule::by_name(&spec.scheduler).ok_or(Refusal::SchedulerOrEngineNotFound)?;
     let unsupported = match spec.key {
-        ServiceKey::Mark { .. } => Some("firewall-mark services are not supported yet"),
         ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
             Some("SCTP services are not supported yet")
         }
-        ServiceKey::Address { address: IpAddr::V6(_), .. } => Some("IPv6 is not supported yet"),
-        _ if spec.persistence_s.is_some() => Some("persistent services are not supported yet"),
         _ if spec.persistence_engine.is_some() => Some("persistence engines are not supported yet"),
-        _ if spec.one_packet => Some("one-packet scheduling is not supported yet"),
         _ => None,
     };
     unsupported.map_or(Ok(scheduler), |what| Err(Refusal::Unsupported(what)))
@@ -456,13 +471,11 @@ fn judge_address(address: IpAddr) -> Result<(), Refusal> {
     if is_a_host { Ok(()) } else { Err(Refusal::InvalidOperation) }
 }
 
-fn judge_support(spec: &ServerSpec) -> Result<(), Refusal> {
-    let unsupported = if spec.address.is_ipv6() {
-        Some("IPv6 is not supported yet")
+fn judge_support(spec: &ServerSpec, family: Family) -> Result<(), Refusal> {
+    let unsupported = if Family::of(spec.address) != family {
+        Some("tunnels to servers of the other address family are not supported yet")
     } else if spec.method == Method::Tunnel && spec.tunnel.kind != TunnelKind::Ipip {
         Some("tunnels other than ipip are not supported yet")
-    } else if spec.upper_threshold > 0 {
-        Some("connection thresholds are not supported yet")
     } else {
         None
     };

@@ -43,7 +43,7 @@ impl HashKey {
 }
 
 /// The finisher of SplitMix64: a bijection that spreads every bit over the word.
-const fn stretch(word: u64, salt: u64) -> u64 {
+pub(crate) const fn stretch(word: u64, salt: u64) -> u64 {
     let word = word.wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -76,6 +76,11 @@ impl ClientHash {
     #[inline]
     pub(crate) fn bucket(self, buckets: u32) -> u32 {
         (((self.0 >> 32) * u64::from(buckets)) >> 32) as u32
+    }
+
+    /// All of its bits, for tables that are not the connections'.
+    pub(crate) fn word(self) -> u64 {
+        self.0
     }
 
     /// 16 bits that tell keys within a bucket apart; never 0, which marks a free slot.

@@ -3,12 +3,15 @@
 use alloc::sync::Arc;
 use hashbrown::HashMap;
 
-use crate::address_set::AddressSet;
+use crate::address_set::{AddressSet, Role};
 use crate::connection::RecordId;
 use crate::connection::{Connection, Table};
 use crate::hash::ClientHash;
-use crate::packet::{Network, Packet};
+use crate::packet::{Network, Packet, protocol};
 use crate::roster::Roster;
+use crate::service::ServiceKey;
+use crate::shard::Common;
+use crate::time::{TICKS_PER_SECOND, Tick};
 
 /// Frames in a burst, at most.
 pub const BURST: usize = 32;
@@ -34,13 +37,29 @@ pub(crate) struct Staged<A> {
 }
 
 /// Protocol, address and port of a virtual service.
-pub(crate) type ServiceEnd<A> = (u8, A, u16);
+type ServiceEnd<A> = (u8, A, u16);
+
+/// Port of FTP's control connections.
+pub(crate) const FTP: u16 = 21;
+/// Port from which FTP servers open data connections.
+pub(crate) const FTP_DATA: u16 = 20;
+/// Ports from here on need no privilege: FTP servers listen there for data connections.
+const UNPRIVILEGED: u16 = 1024;
 
 /// One address family's part of a shard.
 pub(crate) struct Lane<A> {
     pub(crate) connections: Table<A>,
     pub(crate) addresses: AddressSet<A>,
-    pub(crate) services: HashMap<ServiceEnd<A>, Arc<Roster>>,
+    services: HashMap<ServiceEnd<A>, Arc<Roster>>,
+    marked: HashMap<u32, Arc<Roster>>,
+    /// Of the services, those of TCP port 21, and those of port 0.
+    ftp_services: usize,
+    wildcards: usize,
+    /// Whether there is any service. Without one the family's connections rest, and all packets
+    /// are ordinary traffic.
+    pub(crate) is_active: bool,
+    sweep_next: u32,
+    sweep_due: u32,
 }
 
 impl<A: Network> Lane<A> {
@@ -49,7 +68,70 @@ impl<A: Network> Lane<A> {
             connections,
             addresses: AddressSet::new(addresses),
             services: HashMap::with_capacity(services),
+            marked: HashMap::with_capacity(services),
+            ftp_services: 0,
+            wildcards: 0,
+            is_active: false,
+            sweep_next: 0,
+            sweep_due: 0,
         }
+    }
+
+    /// Adds a service or replaces its roster, which comes back.
+    pub(crate) fn put_service(&mut self, roster: &Arc<Roster>) -> Option<Arc<Roster>> {
+        self.is_active = true;
+        let end = match end_of(&roster.key) {
+            Ok(end) => end,
+            Err(mark) => return self.marked.insert(mark, Arc::clone(roster)),
+        };
+        let old = self.services.insert(end, Arc::clone(roster));
+        if old.is_none() {
+            self.addresses.add(end.1, Role::VIRTUAL);
+            self.ftp_services += usize::from(is_ftp(end));
+            self.wildcards += usize::from(end.2 == 0);
+        }
+        old
+    }
+
+    /// Removes a service, whose roster comes back.
+    pub(crate) fn remove_service(&mut self, key: &ServiceKey) -> Option<Arc<Roster>> {
+        let removed = match end_of(key) {
+            Ok(end) => {
+                let removed = self.services.remove(&end)?;
+                self.addresses.remove(end.1, Role::VIRTUAL);
+                self.ftp_services -= usize::from(is_ftp(end));
+                self.wildcards -= usize::from(end.2 == 0);
+                removed
+            }
+            Err(mark) => self.marked.remove(&mark)?,
+        };
+        self.is_active = !(self.services.is_empty() && self.marked.is_empty());
+        Some(removed)
+    }
+
+    /// The service of a packet, in the kernel's order: firewall mark, exact end, FTP's data
+    /// connections, any port.
+    pub(crate) fn service(&self, mark: u32, packet: &Packet<A>) -> Option<&Arc<Roster>> {
+        let (transport, address) = (packet.ip.protocol, packet.ip.destination);
+        let port = packet.destination_port;
+        let marked = if mark == 0 { None } else { self.marked.get(&mark) };
+        marked
+            .or_else(|| self.services.get(&(transport, address, port)))
+            .or_else(|| {
+                let may_be_data = transport == protocol::TCP
+                    && self.ftp_services > 0
+                    && (port == FTP_DATA || port >= UNPRIVILEGED);
+                if may_be_data { self.services.get(&(transport, address, FTP)) } else { None }
+            })
+            .or_else(|| {
+                let any_port = (transport, address, 0);
+                if self.wildcards > 0 { self.services.get(&any_port) } else { None }
+            })
+    }
+
+    /// Whether a service takes packets with this firewall mark.
+    pub(crate) fn takes_mark(&self, mark: u32) -> bool {
+        mark != 0 && self.marked.contains_key(&mark)
     }
 
     /// The record of a staged packet's connection.
@@ -73,4 +155,58 @@ impl<A: Network> Lane<A> {
             _ => self.connections.find(staged.hash, is_it),
         }
     }
+
+    /// Does the sweep's share of `elapsed` ticks, but no more than `most` records at once: the
+    /// whole table is seen about once a second.
+    pub(crate) fn sweep_share(&mut self, common: &Common, now: Tick, elapsed: u32, most: u32) {
+        if elapsed > 0 {
+            let touched = u64::from(self.connections.touched());
+            let share = touched * u64::from(elapsed) / u64::from(TICKS_PER_SECOND) + 1;
+            self.sweep_due = (u64::from(self.sweep_due) + share).min(touched) as u32;
+        }
+        let part = self.sweep_due.min(most);
+        self.sweep_due -= part;
+        self.sweep(common, now, part);
+    }
+
+    /// Ends every connection that has run out by now.
+    pub(crate) fn sweep_all(&mut self, common: &Common, now: Tick) {
+        self.sweep_next = 0;
+        self.sweep(common, now, self.connections.touched());
+    }
+
+    fn sweep(&mut self, common: &Common, now: Tick, records: u32) {
+        for _ in 0..records {
+            let touched = self.connections.touched();
+            if self.sweep_next >= touched {
+                self.sweep_next = 0;
+                if touched == 0 {
+                    return;
+                }
+            }
+            let found = self.connections.at(self.sweep_next);
+            let ended = found.filter(|(_, connection)| {
+                now.reached(connection.expires) || common.abandons(connection)
+            });
+            if let Some((id, _)) = ended {
+                common.end(&mut self.connections, id);
+            }
+            self.sweep_next += 1;
+        }
+    }
+}
+
+/// The end of a service in this family, or its firewall mark.
+fn end_of<A: Network>(key: &ServiceKey) -> Result<ServiceEnd<A>, u32> {
+    match *key {
+        ServiceKey::Address { protocol, address, port } => {
+            let address = A::from_ip(address).expect("a service is put into its family's lane");
+            Ok((protocol as u8, address, port))
+        }
+        ServiceKey::Mark { mark, .. } => Err(mark),
+    }
+}
+
+fn is_ftp<A>((transport, _, port): ServiceEnd<A>) -> bool {
+    (transport, port) == (protocol::TCP, FTP)
 }

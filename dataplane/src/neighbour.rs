@@ -6,7 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hashbrown::HashMap;
 
 use crate::interface::{InterfaceId, NextHop, Topology};
@@ -115,8 +115,15 @@ impl Neighbours {
     #[inline]
     #[must_use]
     pub fn is_current(&self, id: NeighbourId) -> bool {
+        self.current(id).is_some()
+    }
+
+    /// The hop of an entry, if it still is the next hop that it was.
+    #[inline]
+    #[must_use]
+    pub fn current(&self, id: NeighbourId) -> Option<&Hop> {
         let hop = self.hops.get(usize::from(id.place));
-        hop.is_some_and(|hop| hop.generation == id.generation && id.generation != 0)
+        hop.filter(|hop| hop.generation == id.generation && id.generation != 0)
     }
 
     /// The hop of a current entry, noting its use.
@@ -149,7 +156,7 @@ impl Neighbours {
         let interface = topology.interface(key.interface);
         let ether_type = match key.address {
             IpAddr::V4(_) => <Ipv4Addr as Network>::ETHER_TYPE,
-            IpAddr::V6(_) => ETHER_TYPE_IPV6,
+            IpAddr::V6(_) => <Ipv6Addr as Network>::ETHER_TYPE,
         };
         let hop = &mut self.hops[usize::from(place)];
         *hop = Hop {
@@ -307,8 +314,6 @@ impl Neighbours {
         Err(DropReason::NeighbourTableFull)
     }
 }
-
-const ETHER_TYPE_IPV6: u16 = 0x86dd;
 
 #[cfg(test)]
 #[path = "neighbour_tests.rs"]

@@ -3,7 +3,7 @@
 //! The control grammar (`ctl`) makes these, the [`crate::director`] judges them, listings show them.
 
 use alloc::string::String;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Transport protocol of a virtual service, numbered as in the IP header (RFC 1700).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +54,16 @@ impl Family {
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// The address that stands for a firewall mark in a persistence template.
+    #[must_use]
+    pub fn address_of(self, mark: u32) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::from(mark).into(),
+            // The kernel keeps the mark in the first of the address's four words.
+            Self::V6 => Ipv6Addr::from(u128::from(mark) << 96).into(),
+        }
     }
 }
 

@@ -5,24 +5,26 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::address::Address;
 use crate::address_set::Role;
-use crate::command::{Command, ConnectionInfo, ConnectionPage, Reply};
-use crate::connection::{RecordId, Table, TableSize};
+use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
+use crate::connection::{Connection, RecordId, Table, TableSize};
 use crate::counters::Counters;
 use crate::frame::{Frame, Host};
-use crate::hash::HashKey;
-use crate::interface::{NextHop, Topology};
-use crate::lane::{BURST, Lane, ServiceEnd, Staged};
+use crate::hash::{ClientHash, HashKey};
+use crate::interface::{InterfaceId, NextHop, Topology};
+use crate::lane::{BURST, Lane, Staged};
+use crate::limit::Limits;
+use crate::mark::MarkRule;
 use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
-use crate::packet::ipv4::OuterTemplate;
-use crate::packet::{Network, arp, ethernet};
-use crate::roster::{Load, Member, Roster};
-use crate::service::{Method, ServiceKey};
+use crate::packet::outer::OuterTemplate;
+use crate::packet::{Network, arp, ethernet, ndp, protocol};
+use crate::roster::{Load, Member, Roster, ServerId};
+use crate::service::{Family, Method, ServiceKey};
 use crate::settings::Settings;
+use crate::template::{TemplateId, Templates};
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, ShardId};
 
@@ -36,6 +38,12 @@ const LEARNED: usize = 64;
 const PAGE_RECORDS: u32 = 4096;
 /// Records looked at for expiry in one call, so that no sweep holds up packets.
 const SWEEP: u32 = 256;
+/// Persistence templates looked at in one call.
+const SWEEP_TEMPLATES: usize = 64;
+/// Seconds for which a path's MTU is remembered.
+const PATH_MTU_S: u32 = 600;
+/// Path MTUs below this are not believed, as in Linux.
+const LEAST_PATH_MTU: u16 = 552;
 
 /// How large a shard's tables are, and its place among its peers.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +54,10 @@ pub struct ShardConfig {
     pub shards: u16,
     /// Secret of the connection hash, the same for all shards.
     pub key: HashKey,
-    /// Size of the connection table.
+    /// Size of the table of IPv4 connections.
     pub table: TableSize,
+    /// Size of the table of IPv6 connections.
+    pub table6: TableSize,
     /// Virtual services, at most.
     pub services: usize,
     /// Real servers, at most; deleted ones count until their connections have ended.
@@ -57,7 +67,6 @@ pub struct ShardConfig {
 }
 
 /// A real server as a shard needs it for packets.
-#[derive(Default)]
 pub(crate) struct ServerSlot {
     /// The server's address and load; a deleted one's stay while connections refer to it.
     server: Option<(IpAddr, Arc<Load>)>,
@@ -65,8 +74,37 @@ pub(crate) struct ServerSlot {
     pub(crate) is_available: bool,
     /// Whether connections by NAT may exist, so that packets from it may be replies.
     has_been_nat: bool,
+    /// Protocol of its service; TCP behind a firewall mark, as in the kernel.
+    protocol: u8,
+    /// How new connections reach it.
+    pub(crate) method: Method,
+    /// Its port; 0 keeps the packet's.
+    pub(crate) port: u16,
+    pub(crate) weight: u32,
     pub(crate) hop: NeighbourId,
     pub(crate) outer: OuterTemplate,
+    /// Largest packet, outer header included, that routers on the way to a tunnel server take,
+    /// and until when that is believed.
+    path_mtu: u16,
+    path_mtu_until: Tick,
+}
+
+impl Default for ServerSlot {
+    fn default() -> Self {
+        Self {
+            server: None,
+            is_available: false,
+            has_been_nat: false,
+            protocol: 0,
+            method: Method::Nat,
+            port: 0,
+            weight: 0,
+            hop: NeighbourId::NONE,
+            outer: OuterTemplate::default(),
+            path_mtu: u16::MAX,
+            path_mtu_until: Tick(0),
+        }
+    }
 }
 
 impl ServerSlot {
@@ -74,12 +112,35 @@ impl ServerSlot {
         self.server.as_ref().map(|(address, _)| *address)
     }
 
+    pub(crate) fn load(&self) -> Option<&Load> {
+        self.server.as_ref().map(|(_, load)| &**load)
+    }
+
     /// Moves a connection of this server to the other class.
     #[cold]
     pub(crate) fn reclassify(&self, active: bool) {
-        if let Some((_, load)) = &self.server {
+        if let Some(load) = self.load() {
             load.reclassify(active);
         }
+    }
+
+    /// Largest inner packet of a tunnel on a link with this MTU.
+    #[inline]
+    pub(crate) fn tunnel_mtu(&mut self, now: Tick, link_mtu: u16) -> u16 {
+        if self.path_mtu != u16::MAX && now.reached(self.path_mtu_until) {
+            self.path_mtu = u16::MAX;
+        }
+        link_mtu.min(self.path_mtu).saturating_sub(self.outer.length() as u16)
+    }
+
+    /// Takes a router's word on what fits through the tunnel; says what to tell the client. As in
+    /// the kernel, what is new is told from the second time on.
+    pub(crate) fn learn_mtu(&mut self, now: Tick, link_mtu: u16, told: u16) -> u16 {
+        let is_known = self.path_mtu != u16::MAX;
+        let before = self.tunnel_mtu(now, link_mtu);
+        self.path_mtu = told.max(LEAST_PATH_MTU).min(link_mtu);
+        self.path_mtu_until = now.after_seconds(PATH_MTU_S);
+        if is_known { self.tunnel_mtu(now, link_mtu) } else { before }
     }
 }
 
@@ -94,36 +155,43 @@ pub(crate) struct Common {
     pub(crate) neighbours: Neighbours,
     /// Numbers outer headers that may be fragmented, in steps that no other shard takes.
     pub(crate) identification: u16,
+    pub(crate) marks: Arc<[MarkRule]>,
+    pub(crate) templates: Arc<Templates>,
+    limits: Limits,
 }
 
 /// One worker's share of the dataplane. `F` is the host's frame.
 pub struct Shard<F> {
     pub(crate) common: Common,
     pub(crate) v4: Lane<Ipv4Addr>,
+    pub(crate) v6: Lane<Ipv6Addr>,
     /// The packets of a burst between its passes; empty in between.
     pub(crate) staged4: Vec<Staged<Ipv4Addr>>,
+    pub(crate) staged6: Vec<Staged<Ipv6Addr>>,
+    /// Places in the burst of packets that are judged after those.
+    pub(crate) others: Vec<u8>,
     waiting: VecDeque<(NeighbourId, F)>,
     pub(crate) learned: VecDeque<Learned>,
     /// When the sweep was last given its share.
     swept_at: Option<Tick>,
-    sweep_next: u32,
-    sweep_due: u32,
+    /// The stripe of templates to sweep next.
+    sweep_stripe: usize,
     /// When waiting frames were last looked after, and when known next hops were.
     retried_at: Option<Tick>,
     confirmed_at: Option<Tick>,
 }
 
 impl<F: Frame> Shard<F> {
-    /// A shard with empty tables; all memory is taken here.
+    /// A shard with empty tables; all memory is taken here. Templates are common to all shards.
     #[must_use]
-    pub fn new(config: &ShardConfig, topology: Arc<Topology>, counters: Arc<Counters>) -> Self {
-        let own = topology.interfaces().iter().flat_map(|interface| &interface.addresses);
-        let addresses = config.services + config.servers + own.clone().count();
-        let table = Table::new(config.table, config.key);
-        let mut v4 = Lane::new(table, addresses, config.services);
-        for address in own.filter_map(|prefix| Ipv4Addr::from_ip(prefix.address())) {
-            v4.addresses.add(address, Role::OWN);
-        }
+    pub fn new(
+        config: &ShardConfig,
+        topology: Arc<Topology>,
+        counters: Arc<Counters>,
+        templates: Arc<Templates>,
+    ) -> Self {
+        let v4 = lane(config, config.table, &topology);
+        let v6 = lane(config, config.table6, &topology);
         Self {
             common: Common {
                 id: config.id,
@@ -134,14 +202,19 @@ impl<F: Frame> Shard<F> {
                 servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
                 neighbours: Neighbours::new(config.neighbours),
                 identification: config.id.0,
+                marks: Arc::new([]),
+                templates,
+                limits: Limits::new(),
             },
             v4,
+            v6,
             staged4: Vec::with_capacity(BURST),
+            staged6: Vec::with_capacity(BURST),
+            others: Vec::with_capacity(BURST),
             waiting: VecDeque::with_capacity(WAITING),
             learned: VecDeque::with_capacity(LEARNED),
             swept_at: None,
-            sweep_next: 0,
-            sweep_due: 0,
+            sweep_stripe: usize::from(config.id.0),
             retried_at: None,
             confirmed_at: None,
         }
@@ -160,7 +233,7 @@ impl<F: Frame> Shard<F> {
     /// Connections in the shard's tables.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        self.v4.connections.len()
+        self.v4.connections.len() + self.v6.connections.len()
     }
 
     /// Applies a command.
@@ -171,9 +244,10 @@ impl<F: Frame> Shard<F> {
             Command::ReleaseServer(id) => {
                 let slot = core::mem::take(&mut self.common.servers[id.index()]);
                 assert!(!slot.is_available, "only deleted servers are released");
-                let nat = slot.address().filter(|_| slot.has_been_nat);
-                if let Some(address) = nat.and_then(Ipv4Addr::from_ip) {
-                    self.v4.addresses.remove(address, Role::SERVER);
+                match slot.address().filter(|_| slot.has_been_nat) {
+                    Some(IpAddr::V4(address)) => self.v4.addresses.remove(address, Role::SERVER),
+                    Some(IpAddr::V6(address)) => self.v6.addresses.remove(address, Role::SERVER),
+                    None => {}
                 }
                 Reply::Done(None)
             }
@@ -181,8 +255,20 @@ impl<F: Frame> Shard<F> {
                 self.common.settings = settings;
                 Reply::Done(None)
             }
-            Command::Connections(page) => {
-                Reply::Connections(fill_page(&self.v4.connections, now, page))
+            Command::PutMarks(marks) => {
+                Reply::Marks(core::mem::replace(&mut self.common.marks, marks))
+            }
+            Command::Connections(mut page) => {
+                page.connections.clear();
+                let from = page.from.unwrap_or(Place { family: Family::V4, record: 0 });
+                page.from = match from.family {
+                    Family::V4 => fill_page(&self.v4.connections, now, from.record, &mut page)
+                        .map(|record| Place { family: Family::V4, record })
+                        .or(Some(Place { family: Family::V6, record: 0 })),
+                    Family::V6 => fill_page(&self.v6.connections, now, from.record, &mut page)
+                        .map(|record| Place { family: Family::V6, record }),
+                };
+                Reply::Connections(page)
             }
         }
     }
@@ -191,15 +277,16 @@ impl<F: Frame> Shard<F> {
     /// call does a little, and the whole table is seen about once a second.
     pub fn tick<H: Host<Frame = F>>(&mut self, now: Tick, host: &mut H) {
         let elapsed = now.since(*self.swept_at.get_or_insert(now));
+        self.swept_at = Some(now);
+        self.v4.sweep_share(&self.common, now, elapsed, SWEEP);
+        self.v6.sweep_share(&self.common, now, elapsed, SWEEP);
         if elapsed > 0 {
-            self.swept_at = Some(now);
-            let touched = self.v4.connections.touched();
-            let share = u64::from(touched) * u64::from(elapsed) / u64::from(TICKS_PER_SECOND) + 1;
-            self.sweep_due = (u64::from(self.sweep_due) + share).min(u64::from(touched)) as u32;
+            self.common.sweep_templates(self.sweep_stripe, SWEEP_TEMPLATES, now);
+            self.sweep_stripe += usize::from(self.common.shards);
+            if self.sweep_stripe >= self.common.templates.stripes() {
+                self.sweep_stripe = usize::from(self.common.id.0);
+            }
         }
-        let part = self.sweep_due.min(SWEEP);
-        self.sweep_due -= part;
-        self.sweep(now, part);
         if now.since(*self.retried_at.get_or_insert(now)) >= TICKS_PER_SECOND / 10 {
             self.retried_at = Some(now);
             self.retry_neighbours(now, host);
@@ -208,7 +295,11 @@ impl<F: Frame> Shard<F> {
 
     /// Ends every connection that has run out by now.
     pub fn sweep_all(&mut self, now: Tick) {
-        self.sweep(now, self.v4.connections.touched());
+        self.v4.sweep_all(&self.common, now);
+        self.v6.sweep_all(&self.common, now);
+        for stripe in 0..self.common.templates.stripes() {
+            self.common.sweep_templates(stripe, usize::MAX, now);
+        }
     }
 
     /// Keeps a frame until its next hop's link-layer address is known, and asks for that.
@@ -244,6 +335,15 @@ impl<F: Frame> Shard<F> {
             Err(reason) => {
                 self.common.counters.count_drop(reason, 1);
                 Err((frame, reason))
+            }
+        }
+    }
+
+    /// Announces every address of the director's own, as after a takeover.
+    pub fn announce<H: Host<Frame = F>>(&self, host: &mut H) {
+        for (n, interface) in self.common.topology.interfaces().iter().enumerate() {
+            for prefix in &interface.addresses {
+                self.common.announce(host, InterfaceId(n as u16), prefix.address());
             }
         }
     }
@@ -309,42 +409,28 @@ impl<F: Frame> Shard<F> {
         }
     }
 
-    fn sweep(&mut self, now: Tick, records: u32) {
-        for _ in 0..records {
-            let touched = self.v4.connections.touched();
-            if self.sweep_next >= touched {
-                self.sweep_next = 0;
-                if touched == 0 {
-                    return;
-                }
-            }
-            let found = self.v4.connections.at(self.sweep_next);
-            let expired = found.filter(|(_, connection)| now.reached(connection.expires));
-            if let Some((id, _)) = expired {
-                self.common.end(&mut self.v4.connections, id);
-            }
-            self.sweep_next += 1;
-        }
-    }
-
     fn put_service(&mut self, roster: &Arc<Roster>) -> Option<Arc<Roster>> {
-        let end = end_of(&roster.key);
-        let old = self.v4.services.insert(end, Arc::clone(roster));
-        if old.is_none() {
-            self.v4.addresses.add(end.1, Role::VIRTUAL);
-        }
+        let old = match roster.key.family() {
+            Family::V4 => self.v4.put_service(roster),
+            Family::V6 => self.v6.put_service(roster),
+        };
         let before = old.as_ref().map_or(&[][..], |old| &old.members);
         self.retire(before, &roster.members);
+        let protocol = match roster.key {
+            ServiceKey::Address { protocol, .. } => protocol as u8,
+            ServiceKey::Mark { .. } => protocol::TCP,
+        };
         for member in &roster.members {
-            self.place(member);
+            self.place(member, protocol);
         }
         old
     }
 
     fn remove_service(&mut self, key: &ServiceKey) -> Option<Arc<Roster>> {
-        let end = end_of(key);
-        let old = self.v4.services.remove(&end)?;
-        self.v4.addresses.remove(end.1, Role::VIRTUAL);
+        let old = match key.family() {
+            Family::V4 => self.v4.remove_service(key),
+            Family::V6 => self.v6.remove_service(key),
+        }?;
         self.retire(&old.members, &[]);
         Some(old)
     }
@@ -362,17 +448,22 @@ impl<F: Frame> Shard<F> {
 
     /// Puts a server of a new roster into its slot. When the slot has it already this is an edit,
     /// and address, load and connections stay what they are.
-    fn place(&mut self, member: &Member) {
+    fn place(&mut self, member: &Member, protocol: u8) {
         let slot = &mut self.common.servers[member.id.index()];
         slot.is_available = true;
+        slot.protocol = protocol;
+        slot.method = member.method;
+        slot.port = member.port;
+        slot.weight = member.weight;
         if slot.server.is_none() {
             slot.server = Some((member.address, Arc::clone(&member.load)));
             slot.outer = self.common.topology.outer_template(member.address).unwrap_or_default();
         }
         if member.method == Method::Nat && !slot.has_been_nat {
             slot.has_been_nat = true;
-            if let Some(address) = Ipv4Addr::from_ip(member.address) {
-                self.v4.addresses.add(address, Role::SERVER);
+            match member.address {
+                IpAddr::V4(address) => self.v4.addresses.add(address, Role::SERVER),
+                IpAddr::V6(address) => self.v6.addresses.add(address, Role::SERVER),
             }
         }
     }
@@ -381,10 +472,53 @@ impl<F: Frame> Shard<F> {
 impl Common {
     /// Takes a connection out of the table and out of its server's count.
     pub(crate) fn end<A: Network>(&self, connections: &mut Table<A>, id: RecordId) {
-        let ended = connections.remove(id);
-        if let Some((_, load)) = &self.servers[ended.server.index()].server {
+        self.unbind(&connections.remove(id));
+    }
+
+    /// Counts a connection that has ended out of its server and its template.
+    pub(crate) fn unbind<A>(&self, ended: &Connection<A>) {
+        if let Some(load) = self.servers[ended.server.index()].load() {
             load.unbind(ended.flags.is_active());
         }
+        if ended.template != TemplateId::NONE {
+            self.templates.release(ended.template);
+        }
+    }
+
+    /// Counts a template that has ended out of its server.
+    pub(crate) fn unbind_template(&self, server: ServerId) {
+        if let Some(load) = self.servers[server.index()].load() {
+            load.unbind_template();
+        }
+    }
+
+    /// Whether a connection is to end because its server is gone.
+    pub(crate) fn abandons<A>(&self, connection: &Connection<A>) -> bool {
+        self.settings.expire_nodest_conn != 0 && self.is_gone(connection.server)
+    }
+
+    fn is_gone(&self, server: ServerId) -> bool {
+        !self.servers[server.index()].is_available
+    }
+
+    fn sweep_templates(&self, stripe: usize, slots: usize, now: Tick) {
+        let abandons = self.settings.expire_nodest_conn != 0;
+        let is_over = |server| abandons && self.is_gone(server);
+        self.templates.sweep(stripe, slots, now, is_over, |server| self.unbind_template(server));
+    }
+
+    /// Whether an ICMP error may be sent to a target now.
+    pub(crate) fn may_complain(&mut self, now: Tick, target: ClientHash) -> bool {
+        self.limits.allow(now, &self.settings, target, self.shards)
+    }
+
+    /// Whether a server behind NAT has this end.
+    pub(crate) fn is_nat_server(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
+        self.servers.iter().any(|slot| {
+            slot.is_available
+                && slot.method == Method::Nat
+                && (slot.protocol, slot.port, slot.address()) == (protocol, port, Some(address))
+        })
     }
 
     /// Asks for an unresolved next hop if it is time to.
@@ -395,21 +529,73 @@ impl Common {
         Ok(())
     }
 
-    /// Broadcasts an ARP request.
+    /// Asks a link who has an address: by broadcast, or of the group that its holder listens to.
     fn send_request<H: Host>(&self, host: &mut H, hop: NextHop) {
-        let interface = self.topology.interface(hop.interface);
-        let source = self.topology.source_for(hop).and_then(Ipv4Addr::from_ip);
-        let (Some(source), Some(target)) = (source, Ipv4Addr::from_ip(hop.address)) else { return };
-        let (mac, vlan) = (interface.mac, interface.vlan);
-        let header = ethernet::LinkHeader::new(Mac::BROADCAST, mac, vlan, ethernet::ARP);
-        let Some(mut frame) = host.allocate(header.length() + arp::LENGTH) else {
+        match (self.topology.source_for(hop), hop.address) {
+            (Some(IpAddr::V4(source)), IpAddr::V4(target)) => {
+                let write = |packet: &mut [u8], mac| {
+                    arp::write(packet, true, (mac, source), (Mac::default(), target));
+                };
+                self.send_own(
+                    host,
+                    hop.interface,
+                    Mac::BROADCAST,
+                    ethernet::ARP,
+                    arp::LENGTH,
+                    write,
+                );
+            }
+            (Some(IpAddr::V6(source)), IpAddr::V6(target)) => {
+                let to = ndp::multicast_mac(ndp::solicited_node(target));
+                let write = |packet: &mut [u8], mac| {
+                    ndp::write_solicitation(packet, source, mac, target);
+                };
+                let (ether_type, length) = (Ipv6Addr::ETHER_TYPE, ndp::SOLICITATION_LENGTH);
+                self.send_own(host, hop.interface, to, ether_type, length, write);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells a link, unasked, that an address is here.
+    fn announce<H: Host>(&self, host: &mut H, interface: InterfaceId, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let write = |packet: &mut [u8], mac| {
+                    arp::write(packet, true, (mac, address), (Mac::default(), address));
+                };
+                self.send_own(host, interface, Mac::BROADCAST, ethernet::ARP, arp::LENGTH, write);
+            }
+            IpAddr::V6(address) => {
+                let to = ndp::multicast_mac(ndp::ALL_NODES);
+                let write = |packet: &mut [u8], mac| {
+                    ndp::write_advertisement(packet, address, mac, ndp::ALL_NODES, address, false);
+                };
+                let (ether_type, length) = (Ipv6Addr::ETHER_TYPE, ndp::ADVERTISEMENT_LENGTH);
+                self.send_own(host, interface, to, ether_type, length, write);
+            }
+        }
+    }
+
+    /// Sends a packet of our own to a station of a link; `write` fills it in, given our address.
+    fn send_own<H: Host>(
+        &self,
+        host: &mut H,
+        interface: InterfaceId,
+        to: Mac,
+        ether_type: u16,
+        length: usize,
+        write: impl FnOnce(&mut [u8], Mac),
+    ) {
+        let interface = self.topology.interface(interface);
+        let header = ethernet::LinkHeader::new(to, interface.mac, interface.vlan, ether_type);
+        let Some(mut frame) = host.allocate(header.length() + length) else {
             self.counters.count_drop(DropReason::BufferEmpty, 1);
             return;
         };
         let bytes = frame.bytes_mut();
         header.write(bytes);
-        let packet = &mut bytes[header.length()..];
-        arp::write(packet, true, (mac, source), (Mac::default(), target));
+        write(&mut bytes[header.length()..], interface.mac);
         host.send(interface.port, frame);
     }
 }
@@ -417,28 +603,27 @@ impl Common {
 impl Topology {
     /// The outer header towards a tunnel server; `None` when no route leads there.
     fn outer_template(&self, server: IpAddr) -> Option<OuterTemplate> {
-        let hop = self.next_hop(server)?;
-        let source = self.source_for(hop).and_then(Ipv4Addr::from_ip)?;
-        Some(OuterTemplate::new(source, Ipv4Addr::from_ip(server)?))
+        OuterTemplate::new(self.source_for(self.next_hop(server)?)?, server)
     }
 }
 
-fn end_of(key: &ServiceKey) -> ServiceEnd<Ipv4Addr> {
-    match *key {
-        ServiceKey::Address { protocol, address: IpAddr::V4(address), port } => {
-            (protocol as u8, address, port)
-        }
-        _ => unreachable!("the director refuses other services for now"),
-    }
+/// An empty lane that knows the director's own addresses.
+fn lane<A: Network>(config: &ShardConfig, size: TableSize, topology: &Topology) -> Lane<A> {
+    let own = topology.interfaces().iter().flat_map(|interface| &interface.addresses);
+    let own = own.filter_map(|prefix| A::from_ip(prefix.address()));
+    let addresses = config.services + config.servers + own.clone().count();
+    let mut lane = Lane::new(Table::new(size, config.key), addresses, config.services);
+    own.for_each(|address| lane.addresses.add(address, Role::OWN));
+    lane
 }
 
+/// Fills a page with connections from a record on; says where the next begins, if there is more.
 fn fill_page<A: Network>(
     connections: &Table<A>,
     now: Tick,
-    mut page: ConnectionPage,
-) -> ConnectionPage {
-    let mut index = page.from.unwrap_or(0);
-    page.connections.clear();
+    mut index: u32,
+    page: &mut ConnectionPage,
+) -> Option<u32> {
     let end = connections.touched().min(index.saturating_add(PAGE_RECORDS));
     while index < end && page.connections.len() < page.connections.capacity() {
         if let Some((_, connection)) = connections.at(index)
@@ -455,6 +640,5 @@ fn fill_page<A: Network>(
         }
         index += 1;
     }
-    page.from = (index < connections.touched()).then_some(index);
-    page
+    (index < connections.touched()).then_some(index)
 }

@@ -8,6 +8,7 @@ use crate::packet::Packet;
 use crate::packet::checksum::Delta;
 use crate::roster::ServerId;
 use crate::service::Method;
+use crate::template::TemplateId;
 use crate::time::Tick;
 
 use super::state::State;
@@ -22,6 +23,8 @@ impl Flags {
     const ACTIVE: u8 = 0b100;
     /// No reply has been seen, as is usual when the server answers the client itself.
     const NO_OUTPUT: u8 = 0b1000;
+    /// Under a template that is to be told once the connection has proved to be real.
+    const VOUCHES: u8 = 0b1_0000;
 
     /// Flags of a new connection: inactive, and blind to replies unless they must pass here.
     #[must_use]
@@ -69,6 +72,19 @@ impl Flags {
     pub fn see_output(&mut self) {
         self.0 &= !Self::NO_OUTPUT;
     }
+
+    /// Whether its template waits to hear that the connection is real.
+    #[inline]
+    #[must_use]
+    pub fn vouches(self) -> bool {
+        self.0 & Self::VOUCHES != 0
+    }
+
+    /// Sets whether the template waits for that.
+    #[inline]
+    pub fn set_vouches(&mut self, vouches: bool) {
+        self.0 = self.0 & !Self::VOUCHES | if vouches { Self::VOUCHES } else { 0 };
+    }
 }
 
 impl Debug for Flags {
@@ -113,6 +129,8 @@ pub struct Connection<A> {
     pub client_hop: NeighbourId,
     /// Packets from the client.
     pub in_packets: u32,
+    /// The persistence template that it is under.
+    pub template: TemplateId,
 }
 
 impl<A: Address> Connection<A> {
@@ -132,6 +150,7 @@ impl<A: Address> Connection<A> {
         flags: Flags(0),
         client_hop: NeighbourId::NONE,
         in_packets: 0,
+        template: TemplateId::NONE,
     };
 
     pub(super) fn is_free(&self) -> bool {

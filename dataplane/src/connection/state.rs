@@ -4,6 +4,7 @@
 //! sequence numbers.
 
 use crate::packet::protocol;
+use crate::refusal::Refusal;
 use crate::time::TICKS_PER_SECOND;
 
 /// State of a connection. TCP states have the kernel's numbers.
@@ -34,6 +35,8 @@ pub enum State {
     SynAck = 10,
     /// UDP has a single state.
     Udp = 11,
+    /// A persistence template's, once a connection under it has proved to be real.
+    Assured = 12,
 }
 
 /// Who sent a packet, and whether the other side is seen at all.
@@ -76,6 +79,7 @@ impl State {
             Self::Listen => "LISTEN",
             Self::SynAck => "SYNACK",
             Self::Udp => "UDP",
+            Self::Assured => "ASSURED",
         }
     }
 
@@ -86,14 +90,16 @@ impl State {
         matches!(self, Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck)
     }
 
-    /// The state after a packet.
+    /// The state after a packet; `is_secure` chooses the table that tells half-open TCP
+    /// connections from open ones (`secure_tcp`).
     #[inline]
     #[must_use]
-    pub fn next(self, transport: u8, direction: Direction, tcp_flags: u8) -> Self {
+    pub fn next(self, transport: u8, direction: Direction, tcp_flags: u8, is_secure: bool) -> Self {
         let row = if transport == protocol::TCP { direction as usize } else { UDP_ROW };
+        let row = row + usize::from(is_secure) * SECURE_ROWS;
         let event = EVENTS[usize::from(tcp_flags & 0x1f)];
         // The masks spare the bounds checks; every index lies within them.
-        NEXT[row & 3][usize::from(event & 7)][(self as usize) & 15]
+        NEXT[row & 7][usize::from(event & 7)][(self as usize) & 15]
     }
 }
 
@@ -118,6 +124,9 @@ static EVENTS: [u8; 32] = {
     }
     events
 };
+
+/// Longest timeout in seconds: 31 days.
+const MOST_S: u32 = 31 * 86_400;
 
 /// How long a connection in each state is kept without a packet; held in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +162,23 @@ impl Timeouts {
         self.0[(state as usize) & 15]
     }
 
+    /// Sets the timeouts that `--set` has, in seconds: established TCP, TCP after a FIN, UDP. A 0
+    /// keeps the present one.
+    ///
+    /// # Errors
+    /// When one is longer than 31 days; nothing has changed then.
+    pub fn set(&mut self, tcp_s: u32, tcp_fin_s: u32, udp_s: u32) -> Result<(), Refusal> {
+        let timeouts =
+            [(State::Established, tcp_s), (State::FinWait, tcp_fin_s), (State::Udp, udp_s)];
+        if timeouts.iter().any(|&(_, seconds)| seconds > MOST_S) {
+            return Err(Refusal::InvalidOperation);
+        }
+        for (state, seconds) in timeouts.into_iter().filter(|&(_, seconds)| seconds > 0) {
+            self.0[state as usize] = seconds * TICKS_PER_SECOND;
+        }
+        Ok(())
+    }
+
     /// Seconds for `state`.
     #[must_use]
     pub fn seconds(&self, state: State) -> u32 {
@@ -162,14 +188,16 @@ impl Timeouts {
 
 use State::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
-    SynRecv as SR, SynSent as SS, TimeWait as TW,
+    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
 const UDP_ROW: usize = 3;
+/// Rows of the other table, behind those of the usual one.
+const SECURE_ROWS: usize = 4;
 
 /// The next state by direction (or UDP), event and state; what no index reaches is filled up.
-static NEXT: [[[State; 16]; 8]; 4] = {
-    let mut next = [[[State::Close; 16]; 8]; 4];
+static NEXT: [[[State; 16]; 8]; 8] = {
+    let mut next = [[[State::Close; 16]; 8]; 8];
     let mut direction = 0;
     while direction < 3 {
         let mut event = 0;
@@ -177,6 +205,7 @@ static NEXT: [[[State; 16]; 8]; 4] = {
             let mut state = 0;
             while state < 11 {
                 next[direction][event][state] = TCP[direction][event][state];
+                next[direction + SECURE_ROWS][event][state] = SECURE_TCP[direction][event][state];
                 state += 1;
             }
             event += 1;
@@ -184,6 +213,7 @@ static NEXT: [[[State; 16]; 8]; 4] = {
         direction += 1;
     }
     next[UDP_ROW] = [[State::Udp; 16]; 8];
+    next[UDP_ROW + SECURE_ROWS] = next[UDP_ROW];
     next
 };
 
@@ -205,6 +235,24 @@ const TCP: [[[State; 11]; 4]; 3] = [
         [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL], ],
 ];
 
+/// The same with `secure_tcp`: a connection is open only once the server has acknowledged.
+#[rustfmt::skip]
+const SECURE_TCP: [[[State; 11]; 4]; 3] = [
+    // from:  NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [   [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
+        [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
+        [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL], ],
+    [   [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA],
+        [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+        [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL], ],
+    [   [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA],
+        [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL], ],
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +261,7 @@ mod tests {
     fn walk(steps: &[(Direction, u8, State)]) {
         let mut state = State::None;
         for (n, &(direction, flags, expected)) in steps.iter().enumerate() {
-            state = state.next(protocol::TCP, direction, flags);
+            state = state.next(protocol::TCP, direction, flags, false);
             assert_eq!(state, expected, "step {n}");
         }
     }
@@ -249,7 +297,7 @@ mod tests {
 
     #[test]
     fn udp_stays_udp_and_timeouts_are_ipvs_defaults() {
-        assert_eq!(State::None.next(protocol::UDP, Direction::Input, 0), State::Udp);
+        assert_eq!(State::None.next(protocol::UDP, Direction::Input, 0, false), State::Udp);
         let timeouts = Timeouts::default();
         assert_eq!(
             (timeouts.seconds(ES), timeouts.seconds(FW), timeouts.seconds(State::Udp)),

@@ -1,7 +1,8 @@
 //! The IPv4 header (RFC 791): checked, read, and rewritten in place.
 
 use super::checksum::{self, Delta, TTL_DECREMENT};
-use super::{Header, Network, protocol, read_u16, write_u16};
+use super::icmp::Complaint;
+use super::{Header, Inner, Network, read_u16, write_u16};
 use crate::frame::Checksum;
 use crate::verdict::DropReason;
 use core::net::Ipv4Addr;
@@ -19,12 +20,20 @@ const CHECKSUM: usize = 10;
 const SOURCE: usize = 12;
 const DESTINATION: usize = 16;
 
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(super) const DONT_FRAGMENT: u16 = 0x4000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
 const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff;
 
 impl Network for Ipv4Addr {
     const ETHER_TYPE: u16 = 0x0800;
-    const OUTER_LENGTH: usize = HEADER_LENGTH;
+    const ICMP: u8 = 1;
+    const IN_IP: u8 = 4;
+    const HEADER_LENGTH: usize = HEADER_LENGTH;
+    const MOST_ERROR: usize = 576;
+    const ECHO_REQUEST: u8 = 8;
+    const ECHO_REPLY: u8 = 0;
+    const CHECKS_ICMP: bool = true;
+    const MARTIAN: DropReason = DropReason::Ipv4Source;
 
     #[inline]
     fn parse(l3: &[u8], port_says: Checksum) -> Result<Header<Self>, DropReason> {
@@ -91,7 +100,106 @@ impl Network for Ipv4Addr {
     fn is_martian(self) -> bool {
         matches!(self.octets()[0], 0 | 127 | 224..)
     }
+
+    fn may_fragment(l3: &[u8]) -> bool {
+        read_u16(l3, FRAGMENT) & DONT_FRAGMENT == 0
+    }
+
+    #[inline]
+    fn inner(l3: &[u8]) -> Inner {
+        let header: &[u8; HEADER_LENGTH] =
+            l3.first_chunk().expect("an accepted header has its length");
+        Inner {
+            tos: header[TOS],
+            ttl: header[TTL],
+            dont_fragment: read_u16(header, FRAGMENT) & DONT_FRAGMENT != 0,
+        }
+    }
+
+    fn patch(l3: &mut [u8], delta: Delta) {
+        let header = fixed(l3);
+        let patched = delta.patch(read_u16(header, CHECKSUM));
+        write_u16(header, CHECKSUM, patched);
+    }
+
+    fn write_header(
+        l3: &mut [u8],
+        (source, destination): (Self, Self),
+        protocol: u8,
+        tos: u8,
+        identification: u16,
+    ) {
+        let total_length = l3.len() as u16;
+        let header = fixed(l3);
+        header.fill(0);
+        header[0] = 0x45;
+        header[TOS] = tos;
+        write_u16(header, TOTAL_LENGTH, total_length);
+        write_u16(header, IDENTIFICATION, identification);
+        write_u16(header, FRAGMENT, if identification == 0 { DONT_FRAGMENT } else { 0 });
+        header[TTL] = OWN_TTL;
+        header[PROTOCOL] = protocol;
+        Self::set_source(header, source);
+        Self::set_destination(header, destination);
+        let sum = checksum::of(header);
+        write_u16(header, CHECKSUM, sum);
+    }
+
+    fn turn_around(l3: &mut [u8], header_length: usize) {
+        for n in 0..4 {
+            l3.swap(SOURCE + n, DESTINATION + n);
+        }
+        l3[TTL] = OWN_TTL;
+        write_u16(l3, CHECKSUM, 0);
+        let sum = checksum::of(&l3[..header_length]);
+        write_u16(l3, CHECKSUM, sum);
+    }
+
+    fn parse_quoted(quoted: &[u8]) -> Option<(Self, Self, u8, usize, bool)> {
+        let fixed: &[u8; HEADER_LENGTH] = quoted.first_chunk()?;
+        let length = usize::from(fixed[0] & 0x0f) * 4;
+        if fixed[0] >> 4 != 4 || length < HEADER_LENGTH || length > quoted.len() {
+            return None;
+        }
+        let is_later_fragment = read_u16(fixed, FRAGMENT) & FRAGMENT_OFFSET != 0;
+        let ends = (address_at(fixed, SOURCE), address_at(fixed, DESTINATION));
+        Some((ends.0, ends.1, fixed[PROTOCOL], length, is_later_fragment))
+    }
+
+    fn is_error(kind: u8) -> bool {
+        matches!(kind, UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED)
+    }
+
+    fn complaint(complaint: Complaint) -> (u8, u8, u32) {
+        match complaint {
+            Complaint::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+            Complaint::PortUnreachable => (UNREACHABLE, PORT_UNREACHABLE, 0),
+            Complaint::TooBig(mtu) => (UNREACHABLE, FRAGMENTATION_NEEDED, mtu.into()),
+        }
+    }
+
+    /// Internetwork control (RFC 1812 section 4.3.2.5), with the packet's type of service.
+    fn complaint_tos(quoted: &[u8]) -> u8 {
+        quoted[TOS] & 0x1e | 0xc0
+    }
+
+    fn too_big(kind: u8, code: u8, rest: u32) -> Option<u16> {
+        ((kind, code) == (UNREACHABLE, FRAGMENTATION_NEEDED)).then_some(rest as u16)
+    }
+
+    /// ICMP for IPv4 has none.
+    fn pseudo_header(_: (Self, Self), _: usize) -> u64 {
+        0
+    }
 }
+
+const UNREACHABLE: u8 = 3;
+const PORT_UNREACHABLE: u8 = 3;
+const FRAGMENTATION_NEEDED: u8 = 4;
+const SOURCE_QUENCH: u8 = 4;
+const TIME_EXCEEDED: u8 = 11;
+/// Time to live of packets of our own.
+const OWN_TTL: u8 = 64;
 
 /// The part of a header that is always there; one check of the length for all fields.
 #[inline]
@@ -124,68 +232,4 @@ fn refuse_source_route(mut options: &[u8]) -> Result<(), DropReason> {
 #[inline]
 fn address_at(header: &[u8; HEADER_LENGTH], at: usize) -> Ipv4Addr {
     Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3])
-}
-
-/// An outer header towards one tunnel server, all but the fields that vary by packet filled in.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OuterTemplate {
-    bytes: [u8; HEADER_LENGTH],
-    sum: u32,
-}
-
-impl OuterTemplate {
-    /// A template for IPv4-in-IPv4 packets (RFC 2003 section 3.1).
-    #[must_use]
-    pub fn new(source: Ipv4Addr, destination: Ipv4Addr) -> Self {
-        let mut bytes = [0; HEADER_LENGTH];
-        bytes[0] = 0x45;
-        bytes[PROTOCOL] = protocol::IPIP;
-        Ipv4Addr::set_source(&mut bytes, source);
-        Ipv4Addr::set_destination(&mut bytes, destination);
-        Self { bytes, sum: u32::from(checksum::fold(checksum::sum(&bytes))) }
-    }
-
-    /// Writes the outer header into the first 20 bytes of `l3`, which the inner packet follows,
-    /// already hopped. `identification` numbers the packets that may be fragmented.
-    #[inline]
-    pub fn write(&self, l3: &mut [u8], inner_length: u16, identification: u16) {
-        let both: &mut [u8; 2 * HEADER_LENGTH] =
-            l3.first_chunk_mut().expect("there is an inner header behind the outer one");
-        let inner = &both[HEADER_LENGTH..];
-        let dont_fragment = read_u16(inner, FRAGMENT) & DONT_FRAGMENT;
-        let identification = if dont_fragment == 0 { identification } else { 0 };
-        let total_length = inner_length + HEADER_LENGTH as u16;
-        let (tos, ttl) = (outer_tos(inner[TOS]), inner[TTL]);
-        let sum = u64::from(self.sum)
-            + u64::from(tos)
-            + u64::from(total_length)
-            + u64::from(identification)
-            + u64::from(dont_fragment)
-            + (u64::from(ttl) << 8);
-        both[..HEADER_LENGTH].copy_from_slice(&self.bytes);
-        both[TOS] = tos;
-        both[TTL] = ttl;
-        write_u16(both, TOTAL_LENGTH, total_length);
-        write_u16(both, IDENTIFICATION, identification);
-        write_u16(both, FRAGMENT, dont_fragment);
-        write_u16(both, CHECKSUM, !checksum::fold(sum));
-    }
-}
-
-/// The inner DSCP, and ECN except that "congestion experienced" starts anew as ECT(0)
-/// (RFC 3168 section 9.1.1, full functionality).
-#[inline]
-fn outer_tos(inner: u8) -> u8 {
-    if inner & 0b11 == 0b11 { inner & !0b11 | 0b10 } else { inner }
-}
-
-/// Turns a packet to us around: source and destination change places, the time to live is fresh.
-pub(super) fn turn_around(l3: &mut [u8], header_length: usize) {
-    for n in 0..4 {
-        l3.swap(SOURCE + n, DESTINATION + n);
-    }
-    l3[TTL] = 64;
-    write_u16(l3, CHECKSUM, 0);
-    let sum = checksum::of(&l3[..header_length]);
-    write_u16(l3, CHECKSUM, sum);
 }

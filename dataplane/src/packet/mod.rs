@@ -5,19 +5,21 @@ pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
+mod ipv6;
+pub mod ndp;
+pub mod outer;
+pub mod reset;
 mod transport;
 
 use crate::address::Address;
+use crate::connection::state::tcp_flag;
 use crate::frame::Checksum;
 use crate::verdict::DropReason;
 use checksum::Delta;
+use icmp::Complaint;
 
 /// IP protocol numbers that the dataplane tells apart.
 pub mod protocol {
-    /// Internet Control Message Protocol.
-    pub const ICMP: u8 = 1;
-    /// IPv4 encapsulated in IP (RFC 2003).
-    pub const IPIP: u8 = 4;
     /// Transmission Control Protocol.
     pub const TCP: u8 = 6;
     /// User Datagram Protocol.
@@ -47,8 +49,22 @@ pub struct Header<A> {
 pub trait Network: Address {
     /// EtherType of the family's packets.
     const ETHER_TYPE: u16;
-    /// Length of an outer header without options.
-    const OUTER_LENGTH: usize;
+    /// Protocol number of its ICMP.
+    const ICMP: u8;
+    /// Protocol number of its packets inside IP packets.
+    const IN_IP: u8;
+    /// Length of a header without options.
+    const HEADER_LENGTH: usize;
+    /// Length of the longest ICMP error of ours, IP header included.
+    const MOST_ERROR: usize;
+    /// ICMP type of an echo request.
+    const ECHO_REQUEST: u8;
+    /// ICMP type of the reply to it.
+    const ECHO_REPLY: u8;
+    /// Whether clients' ICMP errors must have a correct checksum.
+    const CHECKS_ICMP: bool;
+    /// Why packets from an address that is no host's are dropped.
+    const MARTIAN: DropReason;
 
     /// Checks and reads a header.
     ///
@@ -65,6 +81,42 @@ pub trait Network: Address {
     fn sum(self) -> u64;
     /// Whether no host may send from this address: loopback, group, broadcast or unspecified.
     fn is_martian(self) -> bool;
+    /// Whether routers may fragment the packet.
+    fn may_fragment(l3: &[u8]) -> bool;
+    /// What an outer header takes over from a packet.
+    fn inner(l3: &[u8]) -> Inner;
+    /// Patches the header checksum, if there is one.
+    fn patch(l3: &mut [u8], delta: Delta);
+    /// Writes a header for a packet of ours that fills `l3`, from `ends.0` to `ends.1`. An
+    /// identification of 0 says that it is not to be fragmented.
+    fn write_header(l3: &mut [u8], ends: (Self, Self), protocol: u8, tos: u8, identification: u16);
+    /// Turns a packet to us around: source and destination change places, the time to live is
+    /// fresh.
+    fn turn_around(l3: &mut [u8], header_length: usize);
+    /// The header of a packet quoted in an ICMP error, which may be cut off anywhere: its ends,
+    /// its transport protocol, where that begins, and whether it is a later fragment.
+    fn parse_quoted(quoted: &[u8]) -> Option<(Self, Self, u8, usize, bool)>;
+    /// Whether an ICMP type is an error that is taken to a connection's other end.
+    fn is_error(kind: u8) -> bool;
+    /// Type, code and second word of an error of ours.
+    fn complaint(complaint: Complaint) -> (u8, u8, u32);
+    /// Type of service of an error about a packet.
+    fn complaint_tos(quoted: &[u8]) -> u8;
+    /// The MTU in an error that says that a packet is too big.
+    fn too_big(kind: u8, code: u8, rest: u32) -> Option<u16>;
+    /// Sum of what an ICMP checksum covers in front of a message of some length.
+    fn pseudo_header(ends: (Self, Self), length: usize) -> u64;
+}
+
+/// What an outer header takes over from the packet inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// Type of service, or traffic class.
+    pub tos: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Whether the packet must not be fragmented.
+    pub dont_fragment: bool,
 }
 
 /// A parsed TCP or UDP packet: addresses, ports, and where its headers lie in the frame.
@@ -80,6 +132,23 @@ pub struct Packet<A> {
     pub tcp_flags: u8,
     /// Offset of the IP header in the frame.
     pub l3: u16,
+}
+
+impl<A> Packet<A> {
+    /// Whether it asks for a new TCP connection. With an acknowledgement, too: that is how
+    /// connections look whose other direction passes elsewhere.
+    #[inline]
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        self.tcp_flags & tcp_flag::SYN != 0
+    }
+
+    /// Whether it resets a TCP connection.
+    #[inline]
+    #[must_use]
+    pub fn resets(&self) -> bool {
+        self.tcp_flags & tcp_flag::RST != 0
+    }
 }
 
 /// Reads ports and flags of a TCP or UDP packet behind an accepted IP header. `bytes` is the frame

@@ -3,7 +3,11 @@
 //! One scheduler object serves all shards, so N workers give the distribution of one: what it
 //! remembers is atomic and touched only when a connection is made.
 
+mod by_weight;
+mod hashing;
 mod least_connection;
+mod locality;
+mod maglev;
 mod round_robin;
 
 use alloc::boxed::Box;
@@ -13,7 +17,11 @@ use core::net::IpAddr;
 
 use crate::roster::{Member, Roster};
 use crate::time::Tick;
-use least_connection::{LeastConnection, Weighting};
+use by_weight::{FailOver, Nobody, Overflow};
+use hashing::{DestinationHash, SourceHash};
+use least_connection::{Least, Twos};
+use locality::Locality;
+use maglev::Maglev;
 use round_robin::{RoundRobin, WeightedRoundRobin};
 
 /// Flag bit of `sh` and `mh`: try further when the hashed server takes no connections.
@@ -58,7 +66,8 @@ pub enum Plan {
 /// Chooses among the members of a roster, which are newest first.
 pub trait Schedule: Debug + Send + Sync {
     /// The place of the chosen server, or `None` when no server takes connections. Runs on the
-    /// packet path of every shard: no allocation, no lock.
+    /// packet path of every shard: no allocation and no lock, but for a destination that is new to
+    /// `lblc` or `lblcr`.
     fn pick(&self, roster: &Roster, query: &Query) -> Option<usize>;
 
     /// What to work out for new members, after every change of them and before any shard sees
@@ -88,10 +97,25 @@ pub fn by_name(name: &str) -> Option<Scheduler> {
     Some(match name {
         "rr" => Box::new(RoundRobin::default()),
         "wrr" => Box::new(WeightedRoundRobin::default()),
-        "lc" => Box::new(LeastConnection(Weighting::Ignored)),
-        "wlc" => Box::new(LeastConnection(Weighting::Counted)),
+        "lc" => Box::new(Least::Connections),
+        "wlc" => Box::new(Least::WeightedConnections),
+        "sed" => Box::new(Least::ExpectedDelay),
+        "nq" => Box::new(Least::NeverQueue),
+        "lblc" => Box::new(Locality::new(false)),
+        "lblcr" => Box::new(Locality::new(true)),
+        "dh" => Box::new(DestinationHash),
+        "sh" => Box::new(SourceHash),
+        "mh" => Box::new(Maglev),
+        "fo" => Box::new(FailOver),
+        "ovf" => Box::new(Overflow),
+        "twos" => Box::new(Twos::default()),
+        "none" => Box::new(Nobody),
         _ => return None,
     })
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

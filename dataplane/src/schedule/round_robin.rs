@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Plan, Query, Schedule};
+use super::{Plan, Query, Schedule, greatest_common_divisor};
 use crate::roster::{Member, Roster};
 
 /// Place of the first member behind the one whose order is `after`, the roster being in
@@ -136,8 +136,4 @@ impl Schedule for WeightedRoundRobin {
         self.position.store(pack(BEFORE_FIRST as u32, level), Relaxed);
         Plan::Levels { top, step }
     }
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

@@ -14,7 +14,9 @@ use dataplane::interface::{Interface, Route, Topology};
 use dataplane::refusal::Refusal;
 use dataplane::roster::ServerId;
 use dataplane::service::{ServerSpec, ServiceKey, ServiceSpec, Traffic};
+use dataplane::settings::Settings;
 use dataplane::shard::{Shard, ShardConfig};
+use dataplane::template::Templates;
 use dataplane::time::Tick;
 use dataplane::verdict::{DropReason, PortId, ShardId, Verdict};
 
@@ -71,18 +73,22 @@ pub(crate) struct Lab {
     pub(super) key: HashKey,
     pub(crate) shards: Vec<Shard<TestFrame>>,
     pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) templates: Arc<Templates>,
     pub(crate) director: Director,
     pub(crate) host: TestHost,
     pub(crate) now: Tick,
     /// Verdicts given so far: all of them, and `ToOwner` alone.
     pub(crate) verdicts: u64,
     pub(crate) handed_over: u64,
+    /// What frames became that were dropped, but answered.
+    pub(crate) answers: Vec<(PortId, Vec<u8>)>,
 }
 
 impl Lab {
     pub(crate) fn new(size: Size) -> Self {
         let key = HashKey::new([0x1234_5678, 0x9abc_def0, 0x0fed_cba9]);
         let topology = Arc::new(topology());
+        let templates = Arc::new(Templates::new(4096, key));
         let counters: Vec<_> =
             (0..size.shards).map(|_| Arc::new(Counters::new(size.servers))).collect();
         let mut shards: Vec<Shard<TestFrame>> = (0..size.shards)
@@ -92,12 +98,13 @@ impl Lab {
                     shards: size.shards,
                     key,
                     table: TableSize { connections: size.connections },
+                    table6: TableSize { connections: size.connections },
                     services: size.services,
                     servers: size.servers,
                     neighbours: size.neighbours,
                 };
                 let counters = Arc::clone(&counters[usize::from(n)]);
-                Shard::new(&config, Arc::clone(&topology), counters)
+                Shard::new(&config, Arc::clone(&topology), counters, Arc::clone(&templates))
             })
             .collect();
         if size.knows_hops {
@@ -107,9 +114,25 @@ impl Lab {
                 }
             }
         }
+        for shard in &mut shards {
+            // Most tests are about what is not routed.
+            let settings = Settings { ip_forward: 0, ..Settings::default() };
+            let _ = shard.apply(size.start, Command::PutSettings(settings));
+        }
         let director = Director::new(size.services, size.servers);
         let (host, now) = (TestHost::new(), size.start);
-        Self { key, shards, counters, director, host, now, verdicts: 0, handed_over: 0 }
+        Self {
+            key,
+            shards,
+            counters,
+            templates,
+            director,
+            host,
+            now,
+            verdicts: 0,
+            handed_over: 0,
+            answers: Vec::new(),
+        }
     }
 
     // Time.
@@ -224,12 +247,18 @@ impl Lab {
         let before = burst.clone();
         // A verdict left over from another burst must not survive.
         let mut verdicts = [Verdict::Transmit(PortId(999)); BURST];
+        let counted = self.drop_counts(shard);
         let (host, now) = (&mut self.host, self.now);
         self.shards[shard].process(now, host, &mut burst, &mut verdicts);
         self.verdicts += burst.len() as u64;
+        let answered = self.answered(shard, &verdicts[..burst.len()], &counted);
         let mut outcomes = Vec::new();
         for ((frame, before), verdict) in burst.into_iter().zip(before).zip(verdicts) {
             outcomes.push(match verdict {
+                Verdict::Transmit(port) if answered.is_some() && is_answer(&frame, &before) => {
+                    self.answers.push((port, frame.bytes().to_vec()));
+                    Outcome::Dropped(answered.unwrap())
+                }
                 Verdict::Transmit(port) => Outcome::Sent(port, frame.bytes().to_vec()),
                 Verdict::Consumed => Outcome::Consumed,
                 Verdict::Drop(reason) => {
@@ -254,6 +283,22 @@ impl Lab {
         outcomes
     }
 
+    fn drop_counts(&self, shard: usize) -> Vec<u64> {
+        DropReason::ALL.iter().map(|&reason| self.counters[shard].dropped(reason)).collect()
+    }
+
+    /// The reason that was counted beyond the verdicts, by frames that became answers.
+    fn answered(&self, shard: usize, verdicts: &[Verdict], before: &[u64]) -> Option<DropReason> {
+        let now = self.drop_counts(shard);
+        let mut reasons = DropReason::ALL.iter().filter(|&&reason| {
+            let said = verdicts.iter().filter(|&&verdict| verdict == Verdict::Drop(reason)).count();
+            now[reason as usize] - before[reason as usize] > said as u64
+        });
+        let first = reasons.next().copied();
+        assert!(reasons.next().is_none(), "several frames answered for several reasons");
+        first
+    }
+
     /// Tells every shard what any of them has heard.
     fn spread_learned(&mut self) {
         for teller in 0..self.shards.len() {
@@ -273,6 +318,17 @@ impl Lab {
     pub(crate) fn take_released(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.host.released)
     }
+}
+
+/// Whether a frame that is sent is an answer to itself: addressed to where it came from.
+fn is_answer(frame: &TestFrame, before: &TestFrame) -> bool {
+    let link = if before.bytes()[12..14] == [0x81, 0] { 18 } else { 14 };
+    let out = if frame.bytes()[12..14] == [0x81, 0] { 18 } else { 14 };
+    let (source, destination) = match before.bytes()[link] >> 4 {
+        4 => (link + 12..link + 16, out + 16..out + 20),
+        _ => (link + 8..link + 24, out + 24..out + 40),
+    };
+    frame.bytes()[destination] == before.bytes()[source]
 }
 
 fn topology() -> Topology {

@@ -1,0 +1,146 @@
+//! The director of the recordings behind ipvsadm's grammar.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ctl::backend::{
+    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, Table,
+};
+use ctl::command::{DaemonSpec, Role, Timeouts};
+use ctl::refusal::Refusal;
+use dataplane::command::Command;
+use dataplane::connection::state::State;
+use dataplane::director::ServiceView;
+use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
+
+use crate::world::World;
+
+impl World {
+    fn applied(&mut self, command: Result<Command, Refusal>) -> Result<(), Refusal> {
+        self.apply(command?);
+        Ok(())
+    }
+}
+
+impl Backend for World {
+    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+        let command = self.director.add_service(spec);
+        self.applied(command)
+    }
+
+    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+        let command = self.director.edit_service(spec);
+        self.applied(command)
+    }
+
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Refusal> {
+        let command = self.director.delete_service(key);
+        self.applied(command)
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        for command in self.director.flush() {
+            self.apply(command);
+        }
+        Ok(())
+    }
+
+    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+        let read = self.traffic();
+        let command = self.director.add_server(service, server, &read);
+        self.applied(command)
+    }
+
+    fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+        let command = self.director.edit_server(service, server);
+        self.applied(command)
+    }
+
+    fn delete_server(
+        &mut self,
+        service: &ServiceKey,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<(), Refusal> {
+        let read = self.traffic();
+        let command = self.director.delete_server(service, address, port, &read);
+        self.applied(command)
+    }
+
+    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Refusal> {
+        let read = self.traffic();
+        self.director.zero(service, &read)
+    }
+
+    fn set_timeouts(&mut self, new: Timeouts) -> Result<(), Refusal> {
+        self.settings.timeouts.set(new.tcp_s, new.tcp_fin_s, new.udp_s)?;
+        self.put_settings();
+        Ok(())
+    }
+
+    fn start_daemon(&mut self, _: DaemonSpec) -> Result<(), Refusal> {
+        Err(Refusal::Unsupported("sync"))
+    }
+
+    fn stop_daemon(&mut self, _: Role, _: u8) -> Result<(), Refusal> {
+        Err(Refusal::NoDaemon)
+    }
+
+    fn table(&mut self) -> Result<Table, Refusal> {
+        let read = self.traffic();
+        let services = self.director.services(&read).map(|view| service_row(&view)).collect();
+        Ok(Table { size_buckets: 4096, services })
+    }
+
+    fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
+        let read = self.traffic();
+        let view = self.director.service(key, &read).ok_or(Refusal::NoSuchService)?;
+        Ok(service_row(&view))
+    }
+
+    fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal> {
+        let row = |connection: &dataplane::command::ConnectionInfo| ConnectionRow {
+            protocol: Protocol::from_number(connection.protocol).map_or("IP", Protocol::name),
+            client: SocketAddr::from(connection.client),
+            virtual_end: SocketAddr::from(connection.virtual_end),
+            real: SocketAddr::from(connection.real),
+            state: connection.state.name().into(),
+            expires_s: connection.expires_s.into(),
+            engine: None,
+        };
+        Ok(World::connections(self).iter().map(row).collect())
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
+        let seconds = |state| self.settings.timeouts.seconds(state);
+        Ok(Timeouts {
+            tcp_s: seconds(State::Established),
+            tcp_fin_s: seconds(State::FinWait),
+            udp_s: seconds(State::Udp),
+        })
+    }
+
+    fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn frames(&mut self) -> Result<FrameCounts, Refusal> {
+        Ok(FrameCounts::default())
+    }
+}
+
+fn service_row(view: &ServiceView<'_>) -> ServiceRow {
+    let servers = view.servers.iter().map(|server| ServerRow {
+        spec: *server.spec,
+        active: server.load.active(),
+        inactive: server.load.inactive(),
+        persistent: server.load.templates(),
+        traffic: server.traffic,
+        rates: Rates::default(),
+    });
+    ServiceRow {
+        spec: view.spec.clone(),
+        traffic: view.traffic,
+        rates: Rates::default(),
+        servers: servers.collect(),
+    }
+}
