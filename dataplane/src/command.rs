@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::connection::state::State;
+use crate::mark::MarkRule;
 use crate::roster::{Roster, ServerId};
 use crate::service::ServiceKey;
 use crate::settings::Settings;
@@ -21,6 +22,8 @@ pub enum Command {
     ReleaseServer(ServerId),
     /// Puts settings in force.
     PutSettings(Settings),
+    /// Replaces the rules that give packets firewall marks.
+    PutMarks(Arc<[MarkRule]>),
     /// Asks for connections.
     Connections(ConnectionPage),
 }
@@ -30,6 +33,8 @@ pub enum Command {
 pub enum Reply {
     /// Done; what was replaced or removed.
     Done(Option<Arc<Roster>>),
+    /// The rules that were in force before.
+    Marks(Arc<[MarkRule]>),
     /// The page asked for.
     Connections(ConnectionPage),
 }

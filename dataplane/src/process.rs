@@ -6,7 +6,7 @@
 use core::net::Ipv4Addr;
 
 use crate::address_set::Role;
-use crate::connection::state::{Direction, State, Timeouts, tcp_flag};
+use crate::connection::state::{Direction, State, tcp_flag};
 use crate::connection::{Connection, Flags, RecordId};
 use crate::forward::{self, nat};
 use crate::frame::{Frame, Host};
@@ -21,6 +21,7 @@ use crate::packet::icmp::{self, Icmp, Quote};
 use crate::packet::{self, Header, Network, Packet, ipv4, protocol};
 use crate::schedule::Query;
 use crate::service::Method;
+use crate::settings::Settings;
 use crate::shard::{Common, ServerSlot, Shard};
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
@@ -271,7 +272,7 @@ impl<A: Network> Lane<A> {
             true => Direction::InputOnly,
             false => Direction::Input,
         };
-        advance(&common.settings.timeouts, slot, now, connection, direction, packet);
+        advance(&common.settings, slot, now, connection, direction, packet);
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
@@ -312,7 +313,7 @@ impl<A: Network> Lane<A> {
             traffic.out_bytes.add(u64::from(packet.ip.total_length));
         }
         connection.flags.see_output();
-        advance(&common.settings.timeouts, slot, now, connection, Direction::Output, packet);
+        advance(&common.settings, slot, now, connection, Direction::Output, packet);
         if packet.ip.ttl <= 1 {
             return Err(DropReason::TtlExpired);
         }
@@ -389,15 +390,16 @@ impl<A: Network> Lane<A> {
 /// Moves a connection on in its protocol and restarts its timer.
 #[inline(always)]
 fn advance<A: Network>(
-    timeouts: &Timeouts,
+    settings: &Settings,
     slot: &ServerSlot,
     now: Tick,
     connection: &mut Connection<A>,
     direction: Direction,
     packet: &Packet<A>,
 ) {
-    let state = connection.state.next(connection.protocol, direction, packet.tcp_flags);
-    connection.expires = now.after(timeouts.ticks(state));
+    let (protocol, defence) = (connection.protocol, settings.defence());
+    let state = connection.state.next(protocol, direction, packet.tcp_flags, defence);
+    connection.expires = now.after(settings.timeouts.ticks(state));
     if state != connection.state {
         connection.state = state;
         if state.is_active() != connection.flags.is_active() {

@@ -16,6 +16,7 @@ use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
 use crate::interface::{NextHop, Topology};
 use crate::lane::{BURST, Lane, ServiceEnd, Staged};
+use crate::mark::MarkRule;
 use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
 use crate::packet::ipv4::OuterTemplate;
@@ -90,6 +91,8 @@ pub(crate) struct Common {
     pub(crate) topology: Arc<Topology>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) settings: Settings,
+    /// What gives packets firewall marks.
+    pub(crate) marks: Arc<[MarkRule]>,
     pub(crate) servers: Box<[ServerSlot]>,
     pub(crate) neighbours: Neighbours,
     /// Numbers outer headers that may be fragmented, in steps that no other shard takes.
@@ -131,6 +134,7 @@ impl<F: Frame> Shard<F> {
                 topology,
                 counters,
                 settings: Settings::default(),
+                marks: Arc::default(),
                 servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
                 neighbours: Neighbours::new(config.neighbours),
                 identification: config.id.0,
@@ -180,6 +184,9 @@ impl<F: Frame> Shard<F> {
             Command::PutSettings(settings) => {
                 self.common.settings = settings;
                 Reply::Done(None)
+            }
+            Command::PutMarks(rules) => {
+                Reply::Marks(core::mem::replace(&mut self.common.marks, rules))
             }
             Command::Connections(page) => {
                 Reply::Connections(fill_page(&self.v4.connections, now, page))
