@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
+use dataplane::settings::{Setting, Settings};
 use dataplane::verdict::DropReason;
 
 use crate::command::{DaemonSpec, Role, Timeouts};
@@ -48,10 +49,38 @@ pub trait Backend {
     fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal>;
     /// The timeouts of connections.
     fn timeouts(&mut self) -> Result<Timeouts, Refusal>;
+    /// Every setting as it is in force.
+    fn settings(&mut self) -> Result<Settings, Refusal>;
+    /// Changes settings, in order: all of them, or none when one does not take its value.
+    fn change_settings(&mut self, changes: Vec<SettingChange>) -> Result<(), Refusal>;
     /// The sync daemons that run, in the order to print.
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
     /// What became of all frames since the start.
     fn frames(&mut self) -> Result<FrameCounts, Refusal>;
+}
+
+/// A setting to change.
+#[derive(Clone, Debug)]
+pub struct SettingChange {
+    /// Which.
+    pub setting: &'static Setting,
+    /// Its new value, as written.
+    pub value: String,
+}
+
+impl SettingChange {
+    /// Makes all of the changes, or none.
+    ///
+    /// # Errors
+    /// When a setting does not take its value.
+    pub fn apply(changes: &[Self], settings: &mut Settings) -> Result<(), Refusal> {
+        let mut changed = *settings;
+        for Self { setting, value } in changes {
+            changed.set(setting.name, value).map_err(|_| Refusal::InvalidOperation)?;
+        }
+        *settings = changed;
+        Ok(())
+    }
 }
 
 /// What became of all frames since the start, over all workers.

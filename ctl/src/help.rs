@@ -113,6 +113,9 @@ DAEMON:
 
 Called as pollvsadm, there is also
   pollvsadm drops            every reason for a drop, with its count
+  pollvsadm --sysctl [NAME[=VALUE]]...
+                             read or set net.ipv4.vs.NAME, all of them without a name; nothing is
+                             set when one word is wrong
 
 and the very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).

@@ -10,6 +10,7 @@ use crate::help;
 use crate::names::Names;
 use crate::print;
 use crate::refusal::{Operation, Refusal};
+use crate::settings::{self, Problem};
 
 /// Most text of a reply in bytes, both streams together.
 pub const MOST_TEXT: usize = 64 << 20;
@@ -65,6 +66,33 @@ pub(crate) fn is_ipvsadm(program: &str) -> bool {
     Path::new(program).file_name() == Some(OsStr::new("ipvsadm"))
 }
 
+/// Does what a command line asks that the real tool does not know; `None` if it is none of these.
+fn beyond_ipvsadm(argv: &[String], backend: &mut dyn Backend) -> Option<Reply> {
+    let (program, [command, words @ ..]) = argv.split_first()? else { return None };
+    if is_ipvsadm(program) {
+        return None;
+    }
+    match command.as_str() {
+        "drops" => Some(match (words, backend.frames()) {
+            ([], Ok(counts)) => Reply::output(print::frames(&counts)),
+            ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),
+            ([word, ..], _) => Reply::error(&format!("unexpected argument {word}")),
+        }),
+        "--sysctl" => Some(match settings::answer(words, backend) {
+            Ok(answer) => {
+                Reply { stderr: answer.notes.into_bytes(), ..Reply::output(answer.lines) }
+            }
+            Err(Problem::Words(lines)) => {
+                Reply { status: settings::FAILED, stdout: Vec::new(), stderr: lines.into_bytes() }
+            }
+            Err(Problem::Refused(refusal)) => {
+                Reply::failure(settings::FAILED, Operation::Service.message(refusal))
+            }
+        }),
+        _ => None,
+    }
+}
+
 /// Does what a command line asks; `input` is what `-R` reads.
 pub fn run_with_input(
     argv: &[String],
@@ -74,12 +102,8 @@ pub fn run_with_input(
 ) -> Reply {
     names.begin();
     let program = argv.first().map_or("ipvsadm", String::as_str);
-    if argv.get(1).is_some_and(|word| word == "drops") && !is_ipvsadm(program) {
-        return match (&argv[2..], backend.frames()) {
-            ([], Ok(counts)) => Reply::output(print::frames(&counts)),
-            ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),
-            ([word, ..], _) => Reply::error(&format!("unexpected argument {word}")),
-        };
+    if let Some(reply) = beyond_ipvsadm(argv, backend) {
+        return reply;
     }
     match parse(argv, names) {
         Ok(Command::Restore) => restore(program, input, backend, names),
@@ -140,6 +164,9 @@ fn restore_line(
     let argv: Vec<String> = std::iter::once(program).chain(words).map(str::to_owned).collect();
     if argv.len() == 1 {
         return (None, Then::GoOn);
+    }
+    if let Some(reply) = beyond_ipvsadm(&argv, backend) {
+        return (Some(reply), Then::GoOn);
     }
     let (reply, then) = match parse(&argv, names) {
         // A restore cannot hold another one.

@@ -87,3 +87,87 @@ fn drops_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
     assert_eq!(run(&words("pollvsadm drops now"), &mut toy, &NumericNames).status, 2);
     assert_eq!(run(&words("/sbin/ipvsadm drops"), &mut toy, &NumericNames).status, 255);
 }
+
+/// Status and texts of a `pollvsadm` line.
+fn sysctl(words: &[&str], toy: &mut Toy) -> (u8, String, String) {
+    let argv: Vec<String> =
+        ["pollvsadm", "--sysctl"].iter().chain(words).map(|&word| word.to_owned()).collect();
+    let reply = run(&argv, toy, &NumericNames);
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (reply.status, text(reply.stdout), text(reply.stderr))
+}
+
+#[test]
+fn settings_are_read_as_sysctl_prints_them() {
+    let mut toy = Toy::default();
+    let (status, all, errors) = sysctl(&[], &mut toy);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    assert_eq!(all.lines().count(), dataplane::settings::ALL.len());
+    let recorded = include_str!("../../dataplane/tests/data/sysctl-6.1.txt");
+    let lacking: Vec<_> =
+        recorded.lines().filter(|line| !all.lines().any(|it| it == *line)).collect();
+    assert!(lacking.is_empty(), "{lacking:?}");
+    let (status, folder, _) = sysctl(&["net.ipv4.vs"], &mut toy);
+    assert!(status == 0 && folder.lines().all(|line| line.starts_with("net.ipv4.vs.")));
+    assert_eq!(all.lines().count() - folder.lines().count(), 4, "these are not IPVS's own");
+    let line = "net.ipv4.vs.sync_threshold = 3\t50\n";
+    for name in ["sync_threshold", "net.ipv4.vs.sync_threshold", "net/ipv4/vs/sync_threshold"] {
+        assert_eq!(sysctl(&[name], &mut toy), (0, line.to_owned(), String::new()), "{name}");
+    }
+    let (_, two, _) = sysctl(&["drop_entry", "net.ipv4.icmp_ratelimit"], &mut toy);
+    assert_eq!(two, "net.ipv4.vs.drop_entry = 0\nnet.ipv4.icmp_ratelimit = 1000\n");
+}
+
+#[test]
+fn settings_are_written_all_or_none() {
+    let mut toy = Toy::default();
+    let (status, out, notes) =
+        sysctl(&["expire_nodest_conn=1", "secure_tcp=2", "net.ipv4.icmp_ratelimit=0"], &mut toy);
+    assert_eq!((status, notes.as_str()), (0, ""));
+    let lines = "net.ipv4.vs.expire_nodest_conn = 1\nnet.ipv4.vs.secure_tcp = 1\n\
+                 net.ipv4.icmp_ratelimit = 0\n";
+    assert_eq!(out, lines, "each as it reads back");
+    assert_eq!((toy.settings.expire_nodest_conn, toy.settings.icmp_ratelimit_ms), (1, 0));
+    let (status, out, notes) = sysctl(&["sync_threshold=5 0", "sync_threshold"], &mut toy);
+    assert_eq!((status, out), (0, "net.ipv4.vs.sync_threshold = 5\t0\n".repeat(2)));
+    assert!(notes.contains("net.ipv4.vs.sync_threshold is kept and reads back"), "{notes}");
+    let before = toy.settings;
+    for (words, expected) in [
+        (&["nosuch"][..], "sysctl: cannot stat net.ipv4.vs.nosuch: no such setting"),
+        (&["net.ipv6.x"], "sysctl: cannot stat net.ipv6.x: no such setting"),
+        (&["sloppy_tcp=1", "nosuch=1"], "cannot stat net.ipv4.vs.nosuch"),
+        (
+            &["sloppy_tcp=1", "drop_entry=4"],
+            "sysctl: setting key \"net.ipv4.vs.drop_entry\": Invalid argument \"4\": expected 0, 1",
+        ),
+        (&["sync_threshold=5 5"], "Invalid argument"),
+        (&["sloppy_tcp="], "Invalid argument"),
+        (&["=1"], "cannot stat net.ipv4.vs."),
+        (&[""], "cannot stat net.ipv4.vs."),
+        (&["-w", "sloppy_tcp=1"], "cannot stat net.ipv4.vs.-w"),
+    ] {
+        let (status, out, errors) = sysctl(words, &mut toy);
+        assert_eq!((status, out.as_str()), (1, ""), "{words:?}");
+        assert!(errors.contains(expected), "{words:?}: {errors}");
+        let is_write = words.iter().any(|word| word.contains('='));
+        assert_eq!(errors.ends_with("Nothing was changed.\n"), is_write, "{errors}");
+        assert_eq!(toy.settings, before, "{words:?}");
+    }
+    toy.broken = Some(Refusal::PermissionDenied);
+    let (status, _, errors) = sysctl(&["sloppy_tcp=1"], &mut toy);
+    assert_eq!((status, errors.as_str()), (1, "Permission denied (you must be root)\n"));
+}
+
+#[test]
+fn settings_are_restored_and_unknown_to_ipvsadm() {
+    let mut toy = Toy::default();
+    let input = b"--sysctl sloppy_tcp=1\n--sysctl nosuch=1\n-A -f 1\n";
+    let reply = run_with_input(&words("pollvsadm -R"), input, &mut toy, &NumericNames);
+    assert_eq!((reply.status, toy.settings.sloppy_tcp, toy.services.len()), (0, 1, 1));
+    let before = toy.settings;
+    let reply = run(&words("/sbin/ipvsadm --sysctl sloppy_tcp=0"), &mut toy, &NumericNames);
+    assert_eq!((reply.status, toy.settings), (255, before));
+    let input = b"--sysctl sloppy_tcp=0\n";
+    let reply = run_with_input(&words("ipvsadm -R"), input, &mut toy, &NumericNames);
+    assert_eq!((reply.status, toy.settings), (255, before));
+}

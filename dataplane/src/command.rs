@@ -13,6 +13,7 @@ use crate::settings::Settings;
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
 /// applied by every shard or by none.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "commands are rare; a box would end on a worker")]
 pub enum Command {
     /// Adds a service, or replaces its roster.
     PutService(Arc<Roster>),

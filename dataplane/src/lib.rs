@@ -11,6 +11,7 @@
 //! | [`schedule`], [`roster`] | choosing a real server |
 //! | [`forward`] | NAT, tunnelling, direct routing |
 //! | [`interface`], [`neighbour`] | where the director stands, and its next hops |
+//! | [`settings`], [`mark`] | what else may be tuned; firewall marks |
 //! | [`director`], [`service`], [`command`] | what control says, and how shards hear of it |
 #![no_std]
 #![forbid(unsafe_code)]

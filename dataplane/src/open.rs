@@ -102,9 +102,8 @@ impl<A: Network> Lane<A> {
         // A packet makes a connection active at once, so it is counted where it will be.
         let direction =
             if connection.flags.no_output() { Direction::InputOnly } else { Direction::Input };
-        let is_secure = common.settings.is_secure();
-        let transport = connection.protocol;
-        let state = State::None.next(transport, direction, packet.tcp_flags, is_secure);
+        let (transport, defence) = (connection.protocol, common.settings.defence());
+        let state = State::None.next(transport, direction, packet.tcp_flags, defence);
         connection.flags.set_active(state.is_active());
         self.insert(common, staged.hash, connection).map(Made::Connection)
     }

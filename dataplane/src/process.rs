@@ -348,9 +348,10 @@ fn advance<A: Network>(
     direction: Direction,
     packet: &Packet<A>,
 ) {
-    let is_secure = common.settings.is_secure();
-    let state = connection.state.next(connection.protocol, direction, packet.tcp_flags, is_secure);
-    connection.expires = now.after(common.settings.timeouts.ticks(state));
+    let (protocol, settings) = (connection.protocol, &common.settings);
+    let defence = settings.defence();
+    let state = connection.state.next(protocol, direction, packet.tcp_flags, defence);
+    connection.expires = now.after(settings.timeouts.ticks(state));
     if state != connection.state {
         connection.state = state;
         if state.is_active() != connection.flags.is_active() {

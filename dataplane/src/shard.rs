@@ -202,7 +202,7 @@ impl<F: Frame> Shard<F> {
                 servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
                 neighbours: Neighbours::new(config.neighbours),
                 identification: config.id.0,
-                marks: Arc::new([]),
+                marks: Arc::default(),
                 templates,
                 limits: Limits::new(),
             },

@@ -5,12 +5,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, PortLosses, Rates, ServerRow, ServiceRow, Table,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, PortLosses, Rates, ServerRow, ServiceRow,
+    SettingChange, Table,
 };
 use ctl::command::{DaemonSpec, Role, Timeouts};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
 use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
+use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 const SCHEDULERS: [&str; 15] = [
@@ -25,6 +27,7 @@ pub struct Toy {
     pub services: Vec<ServiceRow>,
     pub connections: Vec<ConnectionRow>,
     pub timeouts: Timeouts,
+    pub settings: Settings,
     pub daemons: Vec<DaemonRow>,
     /// Every operation is refused for this reason.
     pub broken: Option<Refusal>,
@@ -36,6 +39,7 @@ impl Default for Toy {
             services: Vec::new(),
             connections: Vec::new(),
             timeouts: Timeouts { tcp_s: 900, tcp_fin_s: 120, udp_s: 300 },
+            settings: Settings::default(),
             daemons: Vec::new(),
             broken: None,
         }
@@ -257,6 +261,16 @@ impl Backend for Toy {
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
         self.check()?;
         Ok(self.timeouts)
+    }
+
+    fn settings(&mut self) -> Result<Settings, Refusal> {
+        self.check()?;
+        Ok(self.settings)
+    }
+
+    fn change_settings(&mut self, changes: Vec<SettingChange>) -> Result<(), Refusal> {
+        self.check()?;
+        SettingChange::apply(&changes, &mut self.settings)
     }
 
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {

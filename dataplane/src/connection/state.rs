@@ -50,6 +50,15 @@ pub enum Direction {
     InputOnly,
 }
 
+/// Which TCP table is in force (`secure_tcp`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defence {
+    /// The usual one.
+    Normal = 0,
+    /// A connection counts as open only once the server has acknowledged.
+    Strict = 4,
+}
+
 /// TCP flag bits (RFC 9293 section 3.1).
 pub mod tcp_flag {
     /// No more data from the sender.
@@ -90,13 +99,18 @@ impl State {
         matches!(self, Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck)
     }
 
-    /// The state after a packet; `is_secure` chooses the table that tells half-open TCP
-    /// connections from open ones (`secure_tcp`).
+    /// The state after a packet.
     #[inline]
     #[must_use]
-    pub fn next(self, transport: u8, direction: Direction, tcp_flags: u8, is_secure: bool) -> Self {
-        let row = if transport == protocol::TCP { direction as usize } else { UDP_ROW };
-        let row = row + usize::from(is_secure) * SECURE_ROWS;
+    pub fn next(
+        self,
+        transport: u8,
+        direction: Direction,
+        tcp_flags: u8,
+        defence: Defence,
+    ) -> Self {
+        let tcp_row = direction as usize | defence as usize;
+        let row = if transport == protocol::TCP { tcp_row } else { UDP_ROW };
         let event = EVENTS[usize::from(tcp_flags & 0x1f)];
         // The masks spare the bounds checks; every index lies within them.
         NEXT[row & 7][usize::from(event & 7)][(self as usize) & 15]
@@ -126,7 +140,7 @@ static EVENTS: [u8; 32] = {
 };
 
 /// Longest timeout in seconds: 31 days.
-const MOST_S: u32 = 31 * 86_400;
+pub const LONGEST_S: u32 = 31 * 24 * 3600;
 
 /// How long a connection in each state is kept without a packet; held in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,27 +176,26 @@ impl Timeouts {
         self.0[(state as usize) & 15]
     }
 
-    /// Sets the timeouts that `--set` has, in seconds: established TCP, TCP after a FIN, UDP. A 0
-    /// keeps the present one.
-    ///
-    /// # Errors
-    /// When one is longer than 31 days; nothing has changed then.
-    pub fn set(&mut self, tcp_s: u32, tcp_fin_s: u32, udp_s: u32) -> Result<(), Refusal> {
-        let timeouts =
-            [(State::Established, tcp_s), (State::FinWait, tcp_fin_s), (State::Udp, udp_s)];
-        if timeouts.iter().any(|&(_, seconds)| seconds > MOST_S) {
-            return Err(Refusal::InvalidOperation);
-        }
-        for (state, seconds) in timeouts.into_iter().filter(|&(_, seconds)| seconds > 0) {
-            self.0[state as usize] = seconds * TICKS_PER_SECOND;
-        }
-        Ok(())
-    }
-
     /// Seconds for `state`.
     #[must_use]
     pub fn seconds(&self, state: State) -> u32 {
         self.ticks(state) / TICKS_PER_SECOND
+    }
+
+    /// Sets what `--set` sets, in seconds: established TCP, TCP after a FIN, UDP. 0 keeps one as
+    /// it is. Connections keep their present timers until their next packet.
+    ///
+    /// # Errors
+    /// When one is above [`LONGEST_S`]; nothing has changed then.
+    pub fn set(&mut self, tcp_s: u32, tcp_fin_s: u32, udp_s: u32) -> Result<(), Refusal> {
+        let all = [(State::Established, tcp_s), (State::FinWait, tcp_fin_s), (State::Udp, udp_s)];
+        if all.iter().any(|&(_, seconds)| seconds > LONGEST_S) {
+            return Err(Refusal::InvalidOperation);
+        }
+        for (state, seconds) in all.into_iter().filter(|&(_, seconds)| seconds != 0) {
+            self.0[state as usize] = seconds * TICKS_PER_SECOND;
+        }
+        Ok(())
     }
 }
 
@@ -192,10 +205,9 @@ use State::{
 };
 
 const UDP_ROW: usize = 3;
-/// Rows of the other table, behind those of the usual one.
-const SECURE_ROWS: usize = 4;
 
-/// The next state by direction (or UDP), event and state; what no index reaches is filled up.
+/// The next state by direction (or UDP) and defence, event and state; what no index reaches is
+/// filled up.
 static NEXT: [[[State; 16]; 8]; 8] = {
     let mut next = [[[State::Close; 16]; 8]; 8];
     let mut direction = 0;
@@ -204,8 +216,10 @@ static NEXT: [[[State; 16]; 8]; 8] = {
         while event < 4 {
             let mut state = 0;
             while state < 11 {
-                next[direction][event][state] = TCP[direction][event][state];
-                next[direction + SECURE_ROWS][event][state] = SECURE_TCP[direction][event][state];
+                next[direction | Defence::Normal as usize][event][state] =
+                    TCP[direction][event][state];
+                next[direction | Defence::Strict as usize][event][state] =
+                    STRICT_TCP[direction][event][state];
                 state += 1;
             }
             event += 1;
@@ -213,7 +227,6 @@ static NEXT: [[[State; 16]; 8]; 8] = {
         direction += 1;
     }
     next[UDP_ROW] = [[State::Udp; 16]; 8];
-    next[UDP_ROW + SECURE_ROWS] = next[UDP_ROW];
     next
 };
 
@@ -235,9 +248,9 @@ const TCP: [[[State; 11]; 4]; 3] = [
         [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL], ],
 ];
 
-/// The same with `secure_tcp`: a connection is open only once the server has acknowledged.
+/// The same while `secure_tcp` is in force.
 #[rustfmt::skip]
-const SECURE_TCP: [[[State; 11]; 4]; 3] = [
+const STRICT_TCP: [[[State; 11]; 4]; 3] = [
     // from:  NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
     [   [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
         [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
@@ -254,54 +267,5 @@ const SECURE_TCP: [[[State; 11]; 4]; 3] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tcp_flag::{ACK, FIN, RST, SYN};
-
-    fn walk(steps: &[(Direction, u8, State)]) {
-        let mut state = State::None;
-        for (n, &(direction, flags, expected)) in steps.iter().enumerate() {
-            state = state.next(protocol::TCP, direction, flags, false);
-            assert_eq!(state, expected, "step {n}");
-        }
-    }
-
-    // Recorded: see semantics of the kernel's table; the listings of a real director show these.
-    #[test]
-    fn nat_sees_both_sides() {
-        use Direction::{Input, Output};
-        walk(&[
-            (Input, SYN, SR),
-            (Output, SYN | ACK, SR),
-            (Input, ACK, ES),
-            (Output, ACK, ES),
-            (Output, FIN | ACK, FW),
-            (Input, FIN | ACK, TW),
-            (Output, ACK, TW),
-            (Input, SYN, SR),
-        ]);
-    }
-
-    #[test]
-    fn direct_routing_sees_the_client_only() {
-        use Direction::InputOnly;
-        walk(&[
-            (InputOnly, SYN, SR),
-            (InputOnly, ACK, ES),
-            (InputOnly, FIN | ACK, FW),
-            (InputOnly, ACK, FW),
-            (InputOnly, RST, CL),
-            (InputOnly, 0, CL),
-        ]);
-    }
-
-    #[test]
-    fn udp_stays_udp_and_timeouts_are_ipvs_defaults() {
-        assert_eq!(State::None.next(protocol::UDP, Direction::Input, 0, false), State::Udp);
-        let timeouts = Timeouts::default();
-        assert_eq!(
-            (timeouts.seconds(ES), timeouts.seconds(FW), timeouts.seconds(State::Udp)),
-            (900, 120, 300)
-        );
-    }
-}
+#[path = "state_tests.rs"]
+mod tests;
