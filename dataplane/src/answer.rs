@@ -226,8 +226,7 @@ impl<A: Network> Lane<A> {
             common.topology.source_for(next).and_then(A::from_ip)?
         };
         let id = common.neighbours.entry(now, &common.topology, next).ok()?;
-        common.identification = common.identification.wrapping_add(common.shards);
-        let identification = common.identification.max(1);
+        let identification = common.identify();
         let hop = common.neighbours.hop(now, id);
         let in_front = hop.header.length() + icmp::error_room::<A>();
         if !frame.move_start(l3 as isize - in_front as isize) {

@@ -69,7 +69,8 @@ impl<A: Network> Lane<A> {
                 let bytes = frame.bytes_mut();
                 let (destination, rest) = bytes.split_at_mut(6);
                 destination.swap_with_slice(&mut rest[..6]);
-                icmp::answer_echo(&mut bytes[link.length..], &ip);
+                let identification = common.identify();
+                icmp::answer_echo(&mut bytes[link.length..], &ip, identification);
                 Ok(Verdict::Transmit(frame.port()))
             }
             Icmp::Error(quote) if self.is_active => {
@@ -240,8 +241,7 @@ impl<A: Network> Lane<A> {
             return Err(DropReason::IcmpUnhandled.into());
         }
         let id = common.neighbours.towards(now, &common.topology, client.into())?;
-        common.identification = common.identification.wrapping_add(common.shards);
-        let identification = common.identification.max(1);
+        let identification = common.identify();
         let hop = common.neighbours.hop(now, id);
         let header = hop.header.length();
         let ends = (virtual_address, client);

@@ -148,12 +148,8 @@ fn what_is_not_supported_yet_is_refused_after_the_kernels_tests() {
     };
     let udp = key_of(Protocol::Udp, "10.9.0.100", 80);
     let specs = [
-        service(ServiceKey::Mark { family: Family::V4, mark: 1 }),
         service(key_of(Protocol::Sctp, "10.9.0.100", 80)),
-        service(key_of(Protocol::Tcp, "2001:db8::1", 80)),
-        ServiceSpec { persistence_s: Some(300), ..service(udp) },
         ServiceSpec { persistence_engine: Some("sip".into()), ..service(udp) },
-        ServiceSpec { one_packet: true, ..service(udp) },
     ];
     for spec in specs {
         is_unsupported(usual().add_service(spec.clone()));
@@ -161,7 +157,7 @@ fn what_is_not_supported_yet_is_refused_after_the_kernels_tests() {
         let refusal = usual().add_service(misnamed).unwrap_err();
         assert_eq!(refusal, Refusal::SchedulerOrEngineNotFound);
     }
-    let edited = ServiceSpec { persistence_s: Some(300), ..service(key()) };
+    let edited = ServiceSpec { persistence_engine: Some("sip".into()), ..service(key()) };
     is_unsupported(usual().edit_service(edited));
     let mut gue = ServerSpec { method: Method::Tunnel, ..server(3) };
     gue.tunnel.kind = TunnelKind::Gue;
@@ -171,7 +167,6 @@ fn what_is_not_supported_yet_is_refused_after_the_kernels_tests() {
     is_unsupported(usual().edit_server(&key(), gue));
     let v6 = ServerSpec { method: Method::Tunnel, ..at("2001:db8::1") };
     is_unsupported(add(&mut usual(), v6));
-    is_unsupported(add(&mut usual(), ServerSpec { upper_threshold: 5, ..server(3) }));
 }
 
 #[test]

@@ -64,8 +64,7 @@ impl Limits {
             }
         }
         let shards = u32::from(shards);
-        let rate =
-            settings.icmp_msgs_per_sec.saturating_mul(1000 / TICKS_PER_SECOND) / shards;
+        let rate = settings.icmp_msgs_per_sec.saturating_mul(1000 / TICKS_PER_SECOND) / shards;
         let most = (settings.icmp_msgs_burst / shards).max(1);
         self.all.take(now, rate.max(1), most)
     }
@@ -107,7 +106,8 @@ mod tests {
     #[test]
     fn no_interval_is_no_limit_for_a_target() {
         let mut limits = Limits::new();
-        let settings = Settings { icmp_ratelimit_ms: 0, icmp_msgs_burst: 1000, ..Settings::default() };
+        let settings =
+            Settings { icmp_ratelimit_ms: 0, icmp_msgs_burst: 1000, ..Settings::default() };
         let (one, _) = targets();
         assert!((0..1000).all(|_| limits.allow(Tick(5), &settings, one, 1)));
     }

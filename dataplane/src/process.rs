@@ -297,8 +297,8 @@ pub(crate) fn send_to_server<F: Frame, A: Network>(
             }
             let l3 = forward::open(frame, l3, ip, outer, hop)?;
             A::hop(&mut l3[outer..], Delta::NONE);
-            common.identification = common.identification.wrapping_add(common.shards);
             let inner = A::inner(&l3[outer..]);
+            common.identification = common.identification.wrapping_add(common.shards);
             let identification = common.identification.max(1);
             slot.outer.write(l3, inner, ip.total_length, A::IN_IP, identification);
         }

@@ -507,6 +507,12 @@ impl Common {
         self.templates.sweep(stripe, slots, now, is_over, |server| self.unbind_template(server));
     }
 
+    /// A number for a packet of our own that may be fragmented, never 0.
+    pub(crate) fn identify(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(self.shards);
+        self.identification.max(1)
+    }
+
     /// Whether an ICMP error may be sent to a target now.
     pub(crate) fn may_complain(&mut self, now: Tick, target: ClientHash) -> bool {
         self.limits.allow(now, &self.settings, target, self.shards)

@@ -8,6 +8,7 @@ pub mod nat;
 use crate::frame::Frame;
 use crate::neighbour::{Hop, NeighbourId};
 use crate::packet::Header;
+use crate::process::Refused;
 use crate::verdict::{DropReason, Verdict};
 
 /// Moves a frame's start so that the hop's link header, and `outer` bytes behind it, fit in front
@@ -16,21 +17,21 @@ use crate::verdict::{DropReason, Verdict};
 /// # Errors
 /// [`DropReason::TooBig`] and [`DropReason::NoHeadroom`]; the frame is as it was.
 #[inline(always)]
-pub fn open<'f, F: Frame, A>(
+pub(crate) fn open<'f, F: Frame, A>(
     frame: &'f mut F,
     l3: u16,
     ip: &Header<A>,
     outer: usize,
     hop: &Hop,
-) -> Result<&'f mut [u8], DropReason> {
+) -> Result<&'f mut [u8], Refused> {
     let length = usize::from(ip.total_length) + outer;
     if length > usize::from(hop.mtu) {
-        return Err(DropReason::TooBig);
+        return Err(Refused { reason: DropReason::TooBig, mtu: hop.mtu });
     }
     let in_front = hop.header.length() + outer;
     let distance = l3 as isize - in_front as isize;
     if distance != 0 && !frame.move_start(distance) {
-        return Err(DropReason::NoHeadroom);
+        return Err(DropReason::NoHeadroom.into());
     }
     frame.truncate(hop.header.length() + length);
     let bytes = frame.bytes_mut();
@@ -40,6 +41,6 @@ pub fn open<'f, F: Frame, A>(
 
 /// Sends a frame, or keeps it while its next hop is unknown.
 #[inline(always)]
-pub fn send(hop: &Hop, id: NeighbourId) -> Verdict {
+pub(crate) fn send(hop: &Hop, id: NeighbourId) -> Verdict {
     if hop.is_resolved { Verdict::Transmit(hop.port) } else { Verdict::Hold(id) }
 }

@@ -145,11 +145,13 @@ impl Network for Ipv4Addr {
         write_u16(header, CHECKSUM, sum);
     }
 
-    fn turn_around(l3: &mut [u8], header_length: usize) {
+    fn turn_around(l3: &mut [u8], header_length: usize, identification: u16) {
         for n in 0..4 {
             l3.swap(SOURCE + n, DESTINATION + n);
         }
         l3[TTL] = OWN_TTL;
+        write_u16(l3, IDENTIFICATION, identification);
+        write_u16(l3, FRAGMENT, 0);
         write_u16(l3, CHECKSUM, 0);
         let sum = checksum::of(&l3[..header_length]);
         write_u16(l3, CHECKSUM, sum);

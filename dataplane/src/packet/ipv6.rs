@@ -166,7 +166,7 @@ impl Network for Ipv6Addr {
 
     fn patch(_: &mut [u8], _: Delta) {}
 
-    fn turn_around(l3: &mut [u8], _: usize) {
+    fn turn_around(l3: &mut [u8], _: usize, _: u16) {
         for n in 0..16 {
             l3.swap(SOURCE + n, DESTINATION + n);
         }

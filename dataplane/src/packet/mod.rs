@@ -90,9 +90,9 @@ pub trait Network: Address {
     /// Writes a header for a packet of ours that fills `l3`, from `ends.0` to `ends.1`. An
     /// identification of 0 says that it is not to be fragmented.
     fn write_header(l3: &mut [u8], ends: (Self, Self), protocol: u8, tos: u8, identification: u16);
-    /// Turns a packet to us around: source and destination change places, the time to live is
-    /// fresh.
-    fn turn_around(l3: &mut [u8], header_length: usize);
+    /// Turns a packet to us around: source and destination change places, time to live and
+    /// identification are fresh.
+    fn turn_around(l3: &mut [u8], header_length: usize, identification: u16);
     /// The header of a packet quoted in an ICMP error, which may be cut off anywhere: its ends,
     /// its transport protocol, where that begins, and whether it is a later fragment.
     fn parse_quoted(quoted: &[u8]) -> Option<(Self, Self, u8, usize, bool)>;

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, Table,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, SettingChange,
+    Table,
 };
 use ctl::command::{DaemonSpec, Role, Timeouts};
 use ctl::refusal::Refusal;
@@ -11,6 +12,7 @@ use dataplane::command::Command;
 use dataplane::connection::state::State;
 use dataplane::director::ServiceView;
 use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
+use dataplane::settings::Settings;
 
 use crate::world::World;
 
@@ -108,6 +110,14 @@ impl Backend for World {
             engine: None,
         };
         Ok(World::connections(self).iter().map(row).collect())
+    }
+
+    fn settings(&mut self) -> Result<Settings, Refusal> {
+        Ok(self.settings)
+    }
+
+    fn change_settings(&mut self, _: Vec<SettingChange>) -> Result<(), Refusal> {
+        unreachable!("recordings change them by sysctl")
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {

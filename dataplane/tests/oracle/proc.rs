@@ -11,7 +11,8 @@ use crate::world::World;
 /// `/proc/net/ip_vs_conn`.
 pub(crate) fn connections(all: &[ConnectionInfo]) -> String {
     let mut text =
-        "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n".to_owned();
+        "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+            .to_owned();
     for connection in all {
         let protocol = Protocol::from_number(connection.protocol).map_or("IP", Protocol::name);
         let end = |(address, port): (IpAddr, u16)| match address {

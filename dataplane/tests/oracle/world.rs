@@ -107,7 +107,14 @@ impl World {
 
     /// Every packet gets this mark.
     pub(crate) fn mark_all(&mut self, mark: u32) {
-        let rule = MarkRule { mark, ..MarkRule::default() };
+        let rule = MarkRule {
+            protocol: None,
+            source: None,
+            destination: None,
+            source_ports: None,
+            destination_ports: None,
+            mark,
+        };
         self.apply(Command::PutMarks(Arc::new([rule])));
     }
 
@@ -124,7 +131,8 @@ impl World {
                 Some(String::from_utf8([reply.stdout, reply.stderr].concat()).expect("text"))
             }
             ["sysctl", "-w" | "-qw", ..] => {
-                let (name, value) = line.split_once("-w ").or(line.split_once("-qw "))?.1.split_once('=')?;
+                let (name, value) =
+                    line.split_once("-w ").or(line.split_once("-qw "))?.1.split_once('=')?;
                 self.settings.set(name.trim(), value.trim()).ok()?;
                 self.put_settings();
                 Some(format!("{} = {}\n", name.trim(), value.trim()))
@@ -187,7 +195,8 @@ fn topology(scene: Scene) -> Topology {
         mtu,
         addresses: addresses.iter().map(|text| text.parse().expect("a prefix")).collect(),
     };
-    let clients = ["10.99.0.1/24", "2001:db8:99::1/64", "10.0.0.1/32", "10.0.0.2/32", "2001:db8::1/128"];
+    let clients =
+        ["10.99.0.1/24", "2001:db8:99::1/64", "10.0.0.1/32", "10.0.0.2/32", "2001:db8::1/128"];
     let servers = ["10.1.255.254/16", "2001:db8:1::ffff/64"];
     let interfaces = vec![
         interface(CLIENTS, scene.client_mac, 1500, &clients),

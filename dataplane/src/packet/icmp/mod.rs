@@ -97,10 +97,10 @@ pub fn is_sound<A: Network>(l3: &[u8], ip: &Header<A>) -> bool {
 }
 
 /// Makes the echo request in `l3` the reply to it, from the address it was sent to.
-pub fn answer_echo<A: Network>(l3: &mut [u8], ip: &Header<A>) {
+pub fn answer_echo<A: Network>(l3: &mut [u8], ip: &Header<A>, identification: u16) {
     let (at, end) = (usize::from(ip.header_length), usize::from(ip.total_length));
     l3[at] = A::ECHO_REPLY;
-    A::turn_around(l3, at);
+    A::turn_around(l3, at, identification);
     write_checksum(&mut l3[at..end], (ip.destination, ip.source));
 }
 
