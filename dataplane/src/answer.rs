@@ -42,7 +42,7 @@ impl<A: Network> Lane<A> {
             DropReason::NoConnection if staged.way == Way::Reply => {
                 return self.stray_reply(common, now, frame, staged);
             }
-            DropReason::NoConnection | DropReason::NoService => {
+            DropReason::NoConnection | DropReason::NoService | DropReason::LocalPort => {
                 return self.unserved(common, now, frame, l3, ip, refused.reason);
             }
             _ => return refused.reason.into(),
@@ -108,7 +108,9 @@ impl<A: Network> Lane<A> {
         ip: &Header<A>,
     ) -> Verdict {
         if self.addresses.role(ip.destination).has(Role::OURS) {
-            return self.unserved(common, now, frame, l3, ip, DropReason::LocalPort);
+            let has_ports = matches!(ip.protocol, protocol::TCP | protocol::UDP);
+            let reason = if has_ports { DropReason::LocalPort } else { DropReason::Protocol };
+            return self.unserved(common, now, frame, l3, ip, reason);
         }
         self.route(common, now, frame, l3, ip)
     }

@@ -145,7 +145,11 @@ impl<A: Network> Lane<A> {
             return Err(DropReason::SourceIsOurs.into());
         }
         let mark = if common.marks.is_empty() { 0 } else { common.mark_of(packet) };
-        let roster = self.service(mark, packet).ok_or(DropReason::NoService)?;
+        let Some(roster) = self.service(mark, packet) else {
+            let is_virtual = self.addresses.role(ip.destination).has(Role::VIRTUAL);
+            let reason = if is_virtual { DropReason::NoService } else { DropReason::LocalPort };
+            return Err(reason.into());
+        };
         if source_port == FTP_DATA {
             // A server's data connection: never balanced.
             return Err(DropReason::NoService.into());

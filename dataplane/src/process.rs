@@ -216,7 +216,12 @@ impl<A: Network> Lane<A> {
             (Way::Reply, Some(id)) if !now.reached(self.connections.get(id).expires) => {
                 reply(common, now, frame, &staged.packet, self.connections.get_mut(id))
             }
-            (Way::Reply, _) => Err(DropReason::NoConnection.into()),
+            (Way::Reply, found) => {
+                if let Some(id) = found {
+                    common.end(&mut self.connections, id);
+                }
+                Err(DropReason::NoConnection.into())
+            }
         }
     }
 

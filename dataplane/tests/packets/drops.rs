@@ -10,11 +10,11 @@ use crate::common::lab::{Lab, Outcome, SIZE, Size};
 use crate::common::names::{
     CLIENT, CLIENTS, SERVER, SERVERS, VIP, mac_of, own_mac, server, service, tcp,
 };
-use crate::{lab, lab_of};
+use crate::{lab, lab_of, six};
 use Transport::{Raw, Tcp, Udp};
 
 /// What this shows, the frame, and why it is dropped.
-type Row = (&'static str, TestFrame, DropReason);
+pub(crate) type Row = (&'static str, TestFrame, DropReason);
 
 fn syn() -> Packet {
     request(Tcp(SYN), CLIENT, VIP)
@@ -55,7 +55,7 @@ fn link_rows() -> Vec<Row> {
             NestedVlan,
         ),
         ("a service tag", bytes(&|frame| frame[12..14].copy_from_slice(&[0x88, 0xa8])), NestedVlan),
-        ("IPv6", bytes(&|frame| frame[12..14].copy_from_slice(&[0x86, 0xdd])), EtherType),
+        ("IPv6 by its type only", bytes(&|frame| frame[12..14].copy_from_slice(&[0x86, 0xdd])), Ipv6Version),
         ("a length in place of a type", bytes(&|frame| frame[12..14].fill(0)), EtherType),
         ("spread over buffers", segmented, FrameSegmented),
         (
@@ -160,7 +160,7 @@ fn service_rows() -> Vec<Row> {
 
 /// Rows that one packet to the usual laboratory shows.
 fn rows() -> Vec<Row> {
-    [link_rows(), network_rows(), transport_rows(), service_rows()].concat()
+    [link_rows(), network_rows(), six::rows(), transport_rows(), service_rows()].concat()
 }
 
 #[test]
@@ -211,6 +211,7 @@ fn special_cases() -> Vec<(&'static str, Outcome, DropReason)> {
         ("only servers of weight 0", no_destination(&[SERVER, "10.1.0.2:80"]), NoDestination),
         ("its server has been deleted", server_deleted(), ServerDeleted),
         ("more connections than the table holds", table_full(), TableFull),
+        ("more templates than their table holds", six::template_table_full(), TemplateTableFull),
         ("more connections than a client's chain holds", chain_full(), ChainFull),
         ("no room for the outer header", no_headroom(Method::Tunnel, SERVER, 19), NoHeadroom),
         ("no room for a tag", no_headroom(Method::Direct, "10.7.0.1:80", 3), NoHeadroom),

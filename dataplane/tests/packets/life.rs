@@ -1,7 +1,9 @@
 //! Lives of connections: states, timeouts, counts, expiry and reuse.
 
 use dataplane::connection::state::State;
+use dataplane::command::Command;
 use dataplane::service::Method;
+use dataplane::settings::Settings;
 use dataplane::time::Tick;
 use dataplane::verdict::DropReason;
 
@@ -162,10 +164,11 @@ fn a_reply_to_an_expired_connection_is_none() {
     assert_eq!(lab.load(&udp(VIP), SERVER), (0, 0));
 }
 
-/// By table, a SYN on a connection that is over opens it again on the same server.
+/// Without `conn_reuse_mode`, a SYN on a connection that is over opens it again on the same server.
 #[test]
 fn a_syn_reuses_a_closed_connection() {
     let mut lab = lab(Method::Nat, &[SERVER, "10.1.0.2:8080"]);
+    lab.apply(&Command::PutSettings(Settings { conn_reuse_mode: 0, ..Settings::default() }));
     let syn = request(Tcp(SYN), CLIENT, VIP);
     let first = lab.one(&syn);
     lab.one(&request(Tcp(RST), CLIENT, VIP));

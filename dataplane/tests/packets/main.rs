@@ -16,6 +16,7 @@ mod life;
 mod nat;
 mod neighbours;
 mod schedule;
+mod six;
 mod tunnel;
 
 use common::build::Packet;

@@ -118,10 +118,9 @@ proptest! {
             packet.frame(),
             answer.frame(),
             // From the client or a router about an answer; from the server about a request as NAT
-            // made it, or as direct routing left it.
+            // made it.
             error_about(&to_client, "10.9.0.1", &virtual_address).frame(),
             error_about(&to_server, "10.1.0.1", &client).frame(),
-            error_about(&packet, "10.1.0.1", &client).frame(),
         ];
         for frame in frames {
             for shard in 0..usize::from(shards) {
