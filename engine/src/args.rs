@@ -47,7 +47,9 @@ Size and place:
 
 Control:
   --config FILE            TOML file; flags replace its values, and ports, routes
-                           and neighbours given by flags are added to its own
+                           and neighbours given by flags are added to its own;
+                           only there: rules, [sysctl], [timeouts], [[mark]],
+                           connections_ipv6, templates and VLANs (see configs/)
   --socket PATH            control socket [/run/pollvs/pollvsd.sock]
   --check                  check the configuration, then end
   --help, --version

@@ -5,12 +5,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use dataplane::address::Prefix;
+use dataplane::mark::MarkRule;
 use dataplane::packet::ethernet::Mac;
+use dataplane::settings::Settings;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 pub use crate::config_error::ConfigError;
 use crate::origin::Origin;
+use crate::tuning::{self, MarkConfig, TimeoutConfig};
 use crate::worker::Idle;
 
 /// Largest IP packet that a buffer of 2048 bytes has room for behind a tagged link header.
@@ -26,6 +29,11 @@ pub struct Config {
     pub cores: Option<Vec<usize>>,
     /// Connections that can be kept, over all workers.
     pub connections: u32,
+    /// IPv6 connections that can be kept, over all workers; a quarter of `connections` when not
+    /// given.
+    pub connections_ipv6: Option<u32>,
+    /// Persistence templates that can be kept, over all workers.
+    pub templates: u32,
     /// Virtual services, at most.
     pub services: usize,
     /// Real servers, at most.
@@ -50,6 +58,14 @@ pub struct Config {
     /// Next hops whose link-layer address is fixed.
     #[serde(rename = "neighbour")]
     pub static_neighbours: Vec<NeighbourConfig>,
+    /// Settings under the kernel's names.
+    #[serde(deserialize_with = "tuning::sysctl")]
+    pub sysctl: Settings,
+    /// Timeouts of connections.
+    pub timeouts: TimeoutConfig,
+    /// Rules that give packets firewall marks, in order.
+    #[serde(rename = "mark")]
+    pub marks: Vec<MarkConfig>,
     /// Commands in ipvsadm's grammar, carried out before the first packet.
     pub rules: Vec<String>,
     /// Where the values come from.
@@ -113,6 +129,8 @@ impl Default for Config {
             workers: 1,
             cores: None,
             connections: 1 << 20,
+            connections_ipv6: None,
+            templates: 1 << 16,
             services: 4096,
             servers: 16_384,
             neighbours: 4096,
@@ -123,6 +141,9 @@ impl Default for Config {
             ports: Vec::new(),
             routes: Vec::new(),
             static_neighbours: Vec::new(),
+            sysctl: Settings::default(),
+            timeouts: TimeoutConfig::default(),
+            marks: Vec::new(),
             rules: Vec::new(),
             origin: Origin::default(),
         }
@@ -147,8 +168,38 @@ impl Config {
     /// table has an eighth of room to spare.
     #[must_use]
     pub fn connections_per_worker(&self) -> u32 {
-        let share = self.connections.div_ceil(u32::from(self.workers));
+        self.per_worker(self.connections)
+    }
+
+    /// IPv6 connections that each worker's table holds.
+    #[must_use]
+    pub fn connections_ipv6_per_worker(&self) -> u32 {
+        self.per_worker(self.connections_ipv6.unwrap_or((self.connections / 4).max(1)))
+    }
+
+    /// Persistence templates that each worker's table holds.
+    #[must_use]
+    pub fn templates_per_worker(&self) -> u32 {
+        self.per_worker(self.templates)
+    }
+
+    fn per_worker(&self, all: u32) -> u32 {
+        let share = all.div_ceil(u32::from(self.workers));
         if self.workers == 1 { share } else { share + share / 8 }
+    }
+
+    /// Settings to begin with.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let mut settings = self.sysctl;
+        self.timeouts.put(&mut settings);
+        settings
+    }
+
+    /// What gives packets firewall marks.
+    #[must_use]
+    pub fn mark_rules(&self) -> Vec<MarkRule> {
+        self.marks.iter().map(MarkConfig::rule).collect()
     }
 }
 
@@ -181,7 +232,7 @@ fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Idle>, D::Error> {
     parse_idle(&text).map(Some).ok_or_else(|| D::Error::custom("expected \"spin\" or \"yield\""))
 }
 
-fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<Prefix, D::Error> {
+pub(crate) fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<Prefix, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(|()| D::Error::custom(format!("expected ADDRESS/LENGTH, not {text:?}")))
 }

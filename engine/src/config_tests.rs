@@ -59,3 +59,17 @@ fn link_layer_addresses_are_of_one_machine() {
         assert_eq!(parse_mac(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn what_is_commented_out_loads_too() {
+    let nat = include_str!("../../configs/nat.toml");
+    let (head, tuning) = nat.split_once("# More that can be tuned.").unwrap();
+    let tuning: Vec<_> =
+        tuning.lines().skip(1).map(|line| line.trim_start_matches(['#', ' '])).collect();
+    let config = load(&(tuning.join("\n") + "\n")).unwrap();
+    assert_eq!(config.settings(), Settings::default());
+    assert_eq!((config.connections, config.templates), (1 << 20, 1 << 16));
+    assert_eq!(config.connections_ipv6_per_worker(), 1 << 18);
+    assert_eq!(load(head).unwrap().connections_ipv6_per_worker(), 1 << 18);
+    assert_eq!(config.mark_rules().len(), 1);
+}

@@ -106,7 +106,10 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         for _ in 0..config.workers {
             started.recv().unwrap_or_else(|_| Err("a worker ended at its start".into()))?;
         }
-        apply_rules(config, &mut Remote(control.clone()))?;
+        let mut remote = Remote(control.clone());
+        let stopping = |_| "pollvsd is stopping".to_owned();
+        remote.configure(config.settings(), config.mark_rules().into()).map_err(stopping)?;
+        apply_rules(config, &mut remote)?;
         go.store(true, Ordering::Release);
         socket.serve(control).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();

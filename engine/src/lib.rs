@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `args`, [`config`], [`validate`], `machine`, [`placement`] | what was asked for, and whether it can be |
+//! | `args`, [`config`], [`tuning`], [`validate`], `machine`, [`placement`] | what was asked for, and whether it can be |
 //! | `daemon` | start, wait, stop |
 //! | [`worker`], [`handoff`], [`links`] | the poll loop, and the ways between workers |
 //! | [`port`] | where frames come from; it has all `unsafe` of the project |
@@ -26,5 +26,6 @@ pub mod port;
 #[cfg(feature = "dpdk")]
 mod privilege;
 pub mod say;
+pub mod tuning;
 pub mod validate;
 pub mod worker;

@@ -35,6 +35,7 @@ impl Config {
         }
         self.check_ports()?;
         self.check_addresses()?;
+        self.check_marks()?;
         // Numbers and link-layer addresses are not known yet and make no difference here.
         let facts = |n| PortFacts { id: PortId(n as u16), mac: Mac::default(), mtu: MTU_MAX };
         let facts: Vec<_> = (0..self.ports.len()).map(facts).collect();
@@ -46,6 +47,8 @@ impl Config {
         let ranges = [
             ("workers", u64::from(self.workers), 1, 128),
             ("connections", u64::from(self.connections), 1, 1 << 30),
+            ("connections_ipv6", self.connections_ipv6.map_or(1, u64::from), 1, 1 << 30),
+            ("templates", u64::from(self.templates), 1, 1 << 30),
             ("services", self.services as u64, 1, 1 << 20),
             ("servers", self.servers as u64, 1, 1 << 22),
             ("neighbours", u64::from(self.neighbours), 1, 65_535),
@@ -128,6 +131,16 @@ impl Config {
             check_host(route.via).map_err(|what| wrong("via", what))?;
             if own.contains(&route.via) {
                 return Err(wrong("via", "is an address of the director itself"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_marks(&self) -> Result<(), ConfigError> {
+        for (n, mark) in self.marks.iter().enumerate() {
+            if let Some((name, what)) = mark.contradiction() {
+                let error = ConfigError::Wrong(format!("mark {}: {name} {what}", mark.mark));
+                return Err(self.origin.at(in_table("mark", n, name), error));
             }
         }
         Ok(())

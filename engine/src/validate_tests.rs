@@ -30,6 +30,21 @@ fn contradictions_are_refused_with_their_line() {
         (format!("{sound}{sound}"), "line 7", "d0 is named twice"),
         (format!("workers = 0\n{sound}"), "line 1", "workers is 0"),
         (format!("socket = \"\"\n{sound}"), "line 1", "is empty"),
+        (format!("connections_ipv6 = 0\n{sound}"), "line 1", "connections_ipv6 is 0"),
+        (format!("templates = 0\n{sound}"), "line 1", "templates is 0"),
+        (
+            format!("{sound}[[mark]]\nmark = 1\n[[mark]]\ndestination_ports = 80\nmark = 1\n"),
+            "line 9",
+            "destination_ports needs protocol",
+        ),
+        (
+            format!(
+                "{sound}[[mark]]\nprotocol = 17\nsource_ports = 80\nmark = 1\n\
+                 [[mark]]\nmark = 2\nsource = \"::/0\"\ndestination = \"10.0.0.0/8\"\n"
+            ),
+            "line 13",
+            "mark 2: destination is not of the same address family",
+        ),
         (format!("{sound}mtu = 9000\n"), "line 6", "mtu is 9000, but must be 68 to 2030"),
         (format!("{sound}[[route]]\nto = \"::/0\"\nvia = \"::1\"\n"), "line 7", "IPv6"),
         (

@@ -45,7 +45,7 @@ fn direct_routing_sees_the_client_only() {
     );
 }
 
-// Recorded with secure_tcp=3.
+// The opening is recorded under secure_tcp; the rest is by the table.
 #[test]
 fn under_defence_the_server_must_acknowledge() {
     walk(

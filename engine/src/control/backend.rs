@@ -1,24 +1,27 @@
 //! The control grammar's back end: each operation runs on the control thread.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, Table,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, SettingChange,
+    Table,
 };
 use ctl::command::{DaemonSpec, Role, Timeouts};
 use dataplane::command::{Command, ConnectionInfo};
-use dataplane::connection::state;
+use dataplane::connection::state::State;
 use dataplane::counters::Counters;
 use dataplane::director::{Director, ReadTraffic, ServiceView};
+use dataplane::mark::MarkRule;
 use dataplane::refusal::Refusal;
 use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
+use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 use super::{Control, Handle};
 
 const STOPPING: Refusal = Refusal::Unsupported("pollvsd is stopping");
 const NO_SYNC: Refusal = Refusal::Unsupported("connection sync is not supported yet");
-const NO_SET: Refusal = Refusal::Unsupported("changing timeouts is not supported yet");
 
 /// A back end on another thread than control's.
 pub struct Remote(pub Handle);
@@ -36,6 +39,32 @@ impl Remote {
             Ok(())
         });
         changed.unwrap_or(Err(STOPPING))
+    }
+
+    /// Changes settings here, then at the workers.
+    fn put(
+        &self,
+        change: impl FnOnce(&mut Settings) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let changed = self.0.call(|control| {
+            let mut settings = control.settings;
+            change(&mut settings)?;
+            control.put_settings(settings);
+            Ok(())
+        });
+        changed.unwrap_or(Err(STOPPING))
+    }
+
+    /// Puts what is configured in force: for the start, before the first packet.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub fn configure(&self, settings: Settings, marks: Arc<[MarkRule]>) -> Result<(), Refusal> {
+        let configured = self.0.call(move |control| {
+            control.put_settings(settings);
+            control.broadcast(&Command::PutMarks(marks));
+        });
+        configured.ok_or(STOPPING)
     }
 }
 
@@ -105,8 +134,9 @@ impl Backend for Remote {
         zeroed.unwrap_or(Err(STOPPING))
     }
 
-    fn set_timeouts(&mut self, _: Timeouts) -> Result<(), Refusal> {
-        Err(NO_SET)
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Refusal> {
+        let Timeouts { tcp_s, tcp_fin_s, udp_s } = timeouts;
+        self.put(move |settings| settings.timeouts.set(tcp_s, tcp_fin_s, udp_s))
     }
 
     fn start_daemon(&mut self, _: DaemonSpec) -> Result<(), Refusal> {
@@ -141,12 +171,20 @@ impl Backend for Remote {
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
-        let timeouts = state::Timeouts::default();
+        let timeouts = self.settings()?.timeouts;
         Ok(Timeouts {
-            tcp_s: timeouts.seconds(state::State::Established),
-            tcp_fin_s: timeouts.seconds(state::State::FinWait),
-            udp_s: timeouts.seconds(state::State::Udp),
+            tcp_s: timeouts.seconds(State::Established),
+            tcp_fin_s: timeouts.seconds(State::FinWait),
+            udp_s: timeouts.seconds(State::Udp),
         })
+    }
+
+    fn settings(&mut self) -> Result<Settings, Refusal> {
+        self.0.call(|control| control.settings).ok_or(STOPPING)
+    }
+
+    fn change_settings(&mut self, changes: Vec<SettingChange>) -> Result<(), Refusal> {
+        self.put(move |settings| SettingChange::apply(&changes, settings))
     }
 
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {

@@ -1,4 +1,4 @@
-//! Control: one thread owns the truth about services and servers and tells the workers.
+//! Control: one thread owns the truth about services, servers and settings and tells the workers.
 
 mod backend;
 mod deadline;
@@ -16,6 +16,7 @@ use dataplane::counters::Counters;
 use dataplane::director::Director;
 use dataplane::roster::ServerId;
 use dataplane::service::Traffic;
+use dataplane::settings::Settings;
 
 use crate::clock::Clock;
 use crate::worker::Envelope;
@@ -36,6 +37,7 @@ type Job = Box<dyn FnOnce(&mut Control) + Send>;
 /// What the control thread owns.
 pub struct Control {
     director: Director,
+    settings: Settings,
     workers: Vec<Sender<Envelope>>,
     counters: Vec<Arc<Counters>>,
     table: TableSize,
@@ -78,7 +80,8 @@ impl Control {
         clock: Clock,
         losses: ReadLosses,
     ) -> Self {
-        Self { director, workers, counters, table, clock, losses }
+        let settings = Settings::default();
+        Self { director, settings, workers, counters, table, clock, losses }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -108,6 +111,12 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Puts settings in force at every worker.
+    fn put_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.broadcast(&Command::PutSettings(settings));
     }
 
     /// Has every worker apply a command, and returns when all have.

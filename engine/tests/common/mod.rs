@@ -1,4 +1,6 @@
 //! Workers on one port in memory, their control, and frames of UDP.
+// Not every test file uses all of it.
+#![allow(dead_code)]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

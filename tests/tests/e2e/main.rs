@@ -10,6 +10,7 @@ mod hostile;
 mod laboratory;
 mod lifecycle;
 mod refusal;
+mod settings;
 mod traffic;
 
 use std::any::Any;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
     let mut cases = laboratory::cases();
     cases.extend(traffic::cases());
     cases.extend(control::cases());
+    cases.extend(settings::cases());
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
     cases.extend(hostile::cases());
