@@ -177,12 +177,6 @@ impl Config {
         self.per_worker(self.connections_ipv6.unwrap_or((self.connections / 4).max(1)))
     }
 
-    /// Persistence templates that each worker's table holds.
-    #[must_use]
-    pub fn templates_per_worker(&self) -> u32 {
-        self.per_worker(self.templates)
-    }
-
     fn per_worker(&self, all: u32) -> u32 {
         let share = all.div_ceil(u32::from(self.workers));
         if self.workers == 1 { share } else { share + share / 8 }

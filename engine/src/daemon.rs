@@ -14,6 +14,7 @@ use dataplane::frame::Frame;
 use dataplane::hash::HashKey;
 use dataplane::interface::Topology;
 use dataplane::shard::{Shard, ShardConfig};
+use dataplane::template::Templates;
 use dataplane::verdict::ShardId;
 
 use crate::clock::Clock;
@@ -33,6 +34,7 @@ struct Plan {
     topology: Arc<Topology>,
     shards: Vec<ShardConfig>,
     counters: Vec<Arc<Counters>>,
+    templates: Arc<Templates>,
     clock: Clock,
 }
 
@@ -62,6 +64,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         director,
         commands,
         plan.counters.clone(),
+        Arc::clone(&plan.templates),
         table,
         plan.clock,
         Box::new(move || losses.read()),
@@ -154,6 +157,7 @@ impl Plan {
             shards: workers,
             key: HashKey::new(key),
             table: TableSize { connections: config.connections_per_worker() },
+            table6: TableSize { connections: config.connections_ipv6_per_worker() },
             services: config.services,
             servers: config.servers,
             neighbours: config.neighbours,
@@ -162,6 +166,7 @@ impl Plan {
             topology: Arc::new(config.topology(ports).map_err(|error| error.to_string())?),
             shards: (0..workers).map(shard).collect(),
             counters: (0..workers).map(|_| Arc::new(Counters::new(config.servers))).collect(),
+            templates: Arc::new(Templates::new(config.templates as usize, HashKey::new(key))),
             clock: Clock::start(),
         })
     }
@@ -169,7 +174,8 @@ impl Plan {
     /// Makes a shard, on the thread that will use it, so that its memory is near.
     fn shard<F: Frame>(&self, n: usize, config: &Config) -> Result<Shard<F>, String> {
         let counters = Arc::clone(&self.counters[n]);
-        let mut shard = Shard::new(&self.shards[n], Arc::clone(&self.topology), counters);
+        let (topology, templates) = (Arc::clone(&self.topology), Arc::clone(&self.templates));
+        let mut shard = Shard::new(&self.shards[n], topology, counters, templates);
         for fixed in &config.static_neighbours {
             shard
                 .fix_neighbour(fixed.address, fixed.mac)

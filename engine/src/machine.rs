@@ -11,6 +11,10 @@ use crate::port::dpdk::Device;
 
 /// Bytes of a connection, with its share of the table.
 const CONNECTION_BYTES: u64 = 80;
+/// Of an IPv6 one.
+const CONNECTION_BYTES_IPV6: u64 = 144;
+/// Of a persistence template.
+const TEMPLATE_BYTES: u64 = 128;
 
 /// A configuration's place on the machine.
 pub struct Machine {
@@ -47,13 +51,15 @@ impl Machine {
 
 /// An allocation that fails would end the daemon without a word for the user.
 fn check_table(config: &Config, available: Option<u64>) -> Result<(), ConfigError> {
-    let connections = u64::from(config.connections_per_worker()) * u64::from(config.workers);
-    let needed = connections * CONNECTION_BYTES;
+    let four = u64::from(config.connections_per_worker()) * CONNECTION_BYTES;
+    let six = u64::from(config.connections_ipv6_per_worker()) * CONNECTION_BYTES_IPV6;
+    let templates = u64::from(config.templates) * TEMPLATE_BYTES;
+    let needed = (four + six) * u64::from(config.workers) + templates;
     match available {
         Some(available) if needed > available => {
             let text = format!(
-                "{} connections need {} MiB of memory, but {} MiB are available: lower \
-                 --connections, or 'connections' in the config file",
+                "{} connections, with IPv6's and templates, need {} MiB of memory, but {} MiB are \
+                 available: lower --connections, or 'connections' in the config file",
                 config.connections,
                 needed >> 20,
                 available >> 20
@@ -123,8 +129,10 @@ mod tests {
     #[test]
     fn a_table_larger_than_memory_is_refused() {
         let config = Config { connections: 1 << 20, ..Config::default() };
-        assert!(check_table(&config, Some(80 << 20)).is_ok() && check_table(&config, None).is_ok());
-        let error = check_table(&config, Some((80 << 20) - 1)).unwrap_err().to_string();
-        assert!(error.contains("need 80 MiB") && error.contains("--connections"), "{error}");
+        // 80 MiB for IPv4's, 36 for IPv6's, 8 for templates.
+        let needed = 124 << 20;
+        assert!(check_table(&config, Some(needed)).is_ok() && check_table(&config, None).is_ok());
+        let error = check_table(&config, Some(needed - 1)).unwrap_err().to_string();
+        assert!(error.contains("need 124 MiB") && error.contains("--connections"), "{error}");
     }
 }

@@ -183,7 +183,7 @@ fn protocol_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::
             "tcp" => Some(protocol::TCP),
             "udp" => Some(protocol::UDP),
             "sctp" => Some(SCTP),
-            "icmp" => Some(protocol::ICMP),
+            "icmp" => Some(1),
             _ => None,
         },
         Err(_) => None,

@@ -125,9 +125,6 @@ impl Config {
                 let error = ConfigError::Wrong(format!("route {}: {name} {what}", route.to));
                 self.origin.at(in_table("route", n, name), error)
             };
-            if route.to.address().is_ipv6() {
-                return Err(wrong("to", NO_IPV6));
-            }
             check_host(route.via).map_err(|what| wrong("via", what))?;
             if own.contains(&route.via) {
                 return Err(wrong("via", "is an address of the director itself"));
@@ -196,27 +193,26 @@ impl Config {
     }
 }
 
-const NO_IPV6: &str = "is IPv6, which is not supported yet";
-
 fn in_table<'a>(table: &'static str, place: usize, name: &'a str) -> Key<'a> {
     Key { table: Some((table, place)), name, value: None }
 }
 
 /// An address of one host.
-fn check_host(address: IpAddr) -> Result<Ipv4Addr, &'static str> {
+fn check_host(address: IpAddr) -> Result<(), &'static str> {
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     match address {
-        IpAddr::V6(_) => Err(NO_IPV6),
-        IpAddr::V4(v4) if v4.is_unspecified() => Err("is no address of a host"),
-        IpAddr::V4(v4) if v4.is_loopback() => Err("is a loopback address"),
-        IpAddr::V4(v4) if v4.is_multicast() => Err("is a multicast address"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Err("is the broadcast address"),
-        IpAddr::V4(v4) => Ok(v4),
+        _ if address.is_unspecified() => Err("is no address of a host"),
+        _ if address.is_loopback() => Err("is a loopback address"),
+        _ if address.is_multicast() => Err("is a multicast address"),
+        _ if is_broadcast => Err("is the broadcast address"),
+        _ => Ok(()),
     }
 }
 
 /// An address of the director, which must not be its network's own or broadcast address either.
 fn check_own(prefix: &Prefix) -> Result<(), &'static str> {
-    let address = check_host(prefix.address())?;
+    check_host(prefix.address())?;
+    let IpAddr::V4(address) = prefix.address() else { return Ok(()) };
     let host_bits = u32::MAX.checked_shr(u32::from(prefix.length())).unwrap_or(0);
     // Networks of two hosts and of one have neither.
     if prefix.length() <= 30 {

@@ -26,7 +26,8 @@ fn contradictions_are_refused_with_their_line() {
         (with("10.1.0.0/24"), "line 5", "address of its network"),
         (with("10.1.0.255/24"), "line 5", "network's broadcast"),
         (with("0.0.0.0/0"), "line 5", "no address of a host"),
-        (with("2001:db8::1/64"), "line 5", "IPv6"),
+        (with("::1/64"), "line 5", "loopback"),
+        (with("ff02::1/64"), "line 5", "multicast"),
         (format!("{sound}{sound}"), "line 7", "d0 is named twice"),
         (format!("workers = 0\n{sound}"), "line 1", "workers is 0"),
         (format!("socket = \"\"\n{sound}"), "line 1", "is empty"),
@@ -46,7 +47,7 @@ fn contradictions_are_refused_with_their_line() {
             "mark 2: destination is not of the same address family",
         ),
         (format!("{sound}mtu = 9000\n"), "line 6", "mtu is 9000, but must be 68 to 2030"),
-        (format!("{sound}[[route]]\nto = \"::/0\"\nvia = \"::1\"\n"), "line 7", "IPv6"),
+        (format!("{sound}[[route]]\nto = \"::/0\"\nvia = \"::1\"\n"), "line 8", "loopback"),
         (
             format!("{sound}[[route]]\nto = \"0.0.0.0/0\"\nvia = \"1.2.3.4\"\n"),
             "line 8",

@@ -15,6 +15,7 @@ use dataplane::service::{
     ClientMask, Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelSpec,
 };
 use dataplane::shard::{Shard, ShardConfig};
+use dataplane::template::Templates;
 use dataplane::time::Tick;
 use dataplane::verdict::{PortId, ShardId};
 
@@ -41,16 +42,19 @@ pub(crate) fn shard<F: Frame>(
         addresses: vec![network],
     };
     let topology = Arc::new(Topology::new(vec![interface], &[]).expect("one interface"));
+    let key = HashKey::new([0x1234, 0x5678, 0x9abc]);
+    let templates = Arc::new(Templates::new(64, key));
     let config = ShardConfig {
         id: ShardId(0),
         shards: 1,
-        key: HashKey::new([0x1234, 0x5678, 0x9abc]),
+        key,
         table: TableSize { connections },
+        table6: TableSize { connections: 64 },
         services: 16,
         servers: SERVERS,
         neighbours: 64,
     };
-    let mut shard = Shard::new(&config, topology, counters);
+    let mut shard = Shard::new(&config, topology, counters, templates);
     shard.fix_neighbour(IpAddr::V4(SERVER), GENERATOR_MAC).expect("an on-link neighbour");
     for command in commands(method, protocol) {
         shard.apply(Tick(0), command);

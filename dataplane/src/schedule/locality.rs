@@ -85,8 +85,7 @@ impl Schedule for Locality {
             Some(entry) if self.replicates => entry.add(serial, query.now),
             Some(entry) => entry.servers[0] = serial,
             None if has_room => {
-                let mut servers = Vec::with_capacity(1);
-                servers.push(serial);
+                let servers = alloc::vec![serial];
                 let entry = Entry { servers, used: query.now, changed: query.now };
                 cache.entries.insert(query.destination, entry);
             }

@@ -82,6 +82,8 @@ pub(crate) struct Lab {
     pub(crate) handed_over: u64,
     /// What frames became that were dropped, but answered.
     pub(crate) answers: Vec<(PortId, Vec<u8>)>,
+    /// Answers that could not wait for their next hop: drops beyond those of the frames.
+    pub(crate) lost_answers: u64,
 }
 
 impl Lab {
@@ -132,6 +134,7 @@ impl Lab {
             verdicts: 0,
             handed_over: 0,
             answers: Vec::new(),
+            lost_answers: 0,
         }
     }
 
@@ -276,7 +279,10 @@ impl Lab {
                     let answered = answered.filter(|_| is_answer(&frame, &before));
                     match self.shards[shard].hold(self.now, &mut self.host, id, frame) {
                         Ok(()) => answered.map_or(Outcome::Held, Outcome::Dropped),
-                        Err((_, reason)) => Outcome::Dropped(reason),
+                        Err((_, reason)) => {
+                            self.lost_answers += u64::from(answered.is_some());
+                            Outcome::Dropped(reason)
+                        }
                     }
                 }
             });
@@ -326,7 +332,8 @@ fn is_answer(frame: &TestFrame, before: &TestFrame) -> bool {
         let link = if frame.bytes()[12..14] == [0x81, 0] { 18 } else { 14 };
         let l3 = &frame.bytes()[link..];
         let is_four = l3[0] >> 4 == 4 || l3.len() < 40;
-        let (addresses, protocol) = if is_four { (&l3[12..20], l3[9]) } else { (&l3[8..40], l3[6]) };
+        let (addresses, protocol) =
+            if is_four { (&l3[12..20], l3[9]) } else { (&l3[8..40], l3[6]) };
         let (source, destination) = addresses.split_at(addresses.len() / 2);
         (source.to_vec(), destination.to_vec(), matches!(protocol, 1 | 58))
     };

@@ -3,8 +3,9 @@
 //! Each scenario is played as it was recorded, and what comes out must be the same, byte for byte
 //! but for what [`compare`] names. The last line says how many are.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "../common/mod.rs"]
-#[allow(dead_code)]
 mod common;
 
 mod backend;

@@ -55,7 +55,11 @@ fn link_rows() -> Vec<Row> {
             NestedVlan,
         ),
         ("a service tag", bytes(&|frame| frame[12..14].copy_from_slice(&[0x88, 0xa8])), NestedVlan),
-        ("IPv6 by its type only", bytes(&|frame| frame[12..14].copy_from_slice(&[0x86, 0xdd])), Ipv6Version),
+        (
+            "IPv6 by its type only",
+            bytes(&|frame| frame[12..14].copy_from_slice(&[0x86, 0xdd])),
+            Ipv6Version,
+        ),
         ("a length in place of a type", bytes(&|frame| frame[12..14].fill(0)), EtherType),
         ("spread over buffers", segmented, FrameSegmented),
         (

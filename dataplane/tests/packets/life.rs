@@ -1,7 +1,7 @@
 //! Lives of connections: states, timeouts, counts, expiry and reuse.
 
-use dataplane::connection::state::State;
 use dataplane::command::Command;
+use dataplane::connection::state::State;
 use dataplane::service::Method;
 use dataplane::settings::Settings;
 use dataplane::time::Tick;

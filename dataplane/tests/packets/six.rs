@@ -49,19 +49,26 @@ fn add_services(lab: &mut Lab, method: Method) {
             client_mask: ClientMask::each_client(Family::V6),
             ..service(key(protocol), "rr")
         });
-        lab.add_server(&key(protocol), ServerSpec {
-            address: ip(SERVER).into(),
-            port: 8080,
-            method,
-            weight: 1,
-            upper_threshold: 0,
-            lower_threshold: 0,
-            tunnel: TunnelSpec::default(),
-        });
+        lab.add_server(
+            &key(protocol),
+            ServerSpec {
+                address: ip(SERVER).into(),
+                port: 8080,
+                method,
+                weight: 1,
+                upper_threshold: 0,
+                lower_threshold: 0,
+                tunnel: TunnelSpec::default(),
+            },
+        );
     }
 }
 
-fn builder(port: PortId, from: &str, to: &str) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
+fn builder(
+    port: PortId,
+    from: &str,
+    to: &str,
+) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
     let from_mac = if port == CLIENTS { CLIENT_MAC } else { SERVER_MAC };
     PacketBuilder::ethernet2(from_mac.0, own_mac(port).0).ipv6(
         ip(from).octets(),
@@ -228,7 +235,8 @@ fn addresses_are_announced() {
     let mut lab = Lab::new(SIZE);
     lab.shards[0].announce(&mut lab.host);
     let sent = lab.take_sent();
-    let (six, four): (Vec<_>, Vec<_>) = sent.iter().partition(|(_, bytes)| bytes[..2] == [0x33, 0x33]);
+    let (six, four): (Vec<_>, Vec<_>) =
+        sent.iter().partition(|(_, bytes)| bytes[..2] == [0x33, 0x33]);
     assert_eq!((four.len(), six.len()), (4, 2));
     assert!(four.iter().all(|(_, bytes)| bytes[..6] == [0xff; 6]));
 }
@@ -277,7 +285,11 @@ pub(crate) fn rows() -> Vec<Row> {
         ("IPv6 of nearly 64 KiB", with(&|frame| frame[14 + 4] = 0xff), Ipv6Length),
         ("an extension past the packet", extended(60, &[6, 9, 1, 4, 0, 0, 0, 0]), Ipv6Extension),
         ("nine extensions", extended(60, &many), Ipv6Extension),
-        ("hop-by-hop options late", extended(60, &[0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0]), Ipv6Extension),
+        (
+            "hop-by-hop options late",
+            extended(60, &[0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0]),
+            Ipv6Extension,
+        ),
         ("a routing header of type 0", extended(43, &[6, 0, 0, 0, 0, 0, 0, 0]), Ipv6SourceRoute),
         ("a fragment of IPv6", extended(44, &[6, 0, 0, 1, 0, 0, 0, 1]), Fragment),
         ("TCP cut off", extended(59, &[]), Protocol),
@@ -316,14 +328,17 @@ pub(crate) fn template_table_full() -> Outcome {
 #[test]
 fn malformed_bytes_never_panic() {
     // Every truncation, and every byte changed, of a datagram and of a solicitation.
-    let frames = [request6(), solicitation(CLIENT, ndp::solicited_node(ip(VIRTUAL)), CLIENT_MAC, VIRTUAL)];
+    let frames =
+        [request6(), solicitation(CLIENT, ndp::solicited_node(ip(VIRTUAL)), CLIENT_MAC, VIRTUAL)];
     for frame in frames {
         let mut lab = lab(Method::Nat);
         for length in 0..frame.len() {
             let outcome = one(&mut lab, CLIENTS, &frame[..length]);
             assert!(matches!(outcome, Outcome::Dropped(_)), "{length}: {outcome:?}");
         }
-        for (at, value) in (14..frame.len()).flat_map(|at| [0, 1, 0x7f, 0x80, 0xff].map(|v| (at, v))) {
+        for (at, value) in
+            (14..frame.len()).flat_map(|at| [0, 1, 0x7f, 0x80, 0xff].map(|v| (at, v)))
+        {
             let mut changed = frame.clone();
             changed[at] = value;
             let received = TestFrame::new(CLIENTS, &changed);

@@ -20,7 +20,9 @@ fn packet() -> impl Strategy<Value = Packet> {
     let transport = prop::sample::select(vec![Tcp(SYN), Udp(true), Udp(false)]);
     let rest = (2_u8.., any::<u8>(), any::<u16>(), any::<bool>(), 0_usize..=10);
     let payload = prop::collection::vec(any::<u8>(), 0..100);
-    ((client, any::<u16>()), (virtual_address, any::<u16>()), transport, rest, payload).prop_map(
+    // From port 20 come servers' data connections, which are not scheduled.
+    let client_port = any::<u16>().prop_filter("of FTP", |port| *port != 20);
+    ((client, client_port), (virtual_address, any::<u16>()), transport, rest, payload).prop_map(
         |(client, virtual_end, transport, (ttl, tos, id, dont_fragment, options), payload)| {
             let mut packet = request_from(transport, client, virtual_end);
             packet =

@@ -216,7 +216,7 @@ fn service_row(view: &ServiceView<'_>) -> ServiceRow {
         spec: *server.spec,
         active: server.load.active(),
         inactive: server.load.inactive(),
-        persistent: 0,
+        persistent: server.load.templates(),
         traffic: server.traffic,
         rates: Rates::default(),
     });
@@ -231,7 +231,7 @@ fn service_row(view: &ServiceView<'_>) -> ServiceRow {
 fn connection_row(connection: &ConnectionInfo) -> ConnectionRow {
     let end = |(address, port)| SocketAddr::new(address, port);
     ConnectionRow {
-        protocol: Protocol::from_number(connection.protocol).map_or("?", Protocol::name),
+        protocol: Protocol::from_number(connection.protocol).map_or("IP", Protocol::name),
         client: end(connection.client),
         virtual_end: end(connection.virtual_end),
         real: end(connection.real),

@@ -17,6 +17,7 @@ use dataplane::director::Director;
 use dataplane::roster::ServerId;
 use dataplane::service::Traffic;
 use dataplane::settings::Settings;
+use dataplane::template::Templates;
 
 use crate::clock::Clock;
 use crate::worker::Envelope;
@@ -40,6 +41,7 @@ pub struct Control {
     settings: Settings,
     workers: Vec<Sender<Envelope>>,
     counters: Vec<Arc<Counters>>,
+    templates: Arc<Templates>,
     table: TableSize,
     clock: Clock,
     losses: ReadLosses,
@@ -76,12 +78,13 @@ impl Control {
         director: Director,
         workers: Vec<Sender<Envelope>>,
         counters: Vec<Arc<Counters>>,
+        templates: Arc<Templates>,
         table: TableSize,
         clock: Clock,
         losses: ReadLosses,
     ) -> Self {
         let settings = Settings::default();
-        Self { director, settings, workers, counters, table, clock, losses }
+        Self { director, settings, workers, counters, templates, table, clock, losses }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -100,9 +103,11 @@ impl Control {
         loop {
             // By the clock and not by silence, or a client that never pauses would hold it up.
             if Instant::now() >= due {
-                for command in self.director.forget_deleted(self.clock.now()) {
+                let now = self.clock.now();
+                for command in self.director.forget_deleted(now) {
                     self.broadcast(&command);
                 }
+                self.director.tick_schedulers(now, &self.settings);
                 due = Instant::now() + HOUSEKEEPING;
             }
             match queue.recv_deadline(due) {
@@ -146,8 +151,8 @@ impl Control {
     fn connections(&self) -> Vec<ConnectionInfo> {
         let mut all = Vec::new();
         for worker in &self.workers {
-            let mut from = Some(0);
-            while from.is_some() {
+            let mut from = None;
+            loop {
                 let page = ConnectionPage { from, connections: Vec::with_capacity(PAGE) };
                 let (reply, answer) = bounded(1);
                 let command = Command::Connections(page);
@@ -157,8 +162,12 @@ impl Control {
                 let Ok(Reply::Connections(page)) = answer.recv() else { break };
                 all.extend(page.connections);
                 from = page.from;
+                if from.is_none() {
+                    break;
+                }
             }
         }
+        self.templates.list(self.clock.now(), |template| all.push(template));
         all
     }
 }

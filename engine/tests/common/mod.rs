@@ -17,6 +17,7 @@ use dataplane::hash::HashKey;
 use dataplane::interface::{Interface, Route, Topology};
 use dataplane::packet::ethernet::Mac;
 use dataplane::shard::{Shard, ShardConfig};
+use dataplane::template::Templates;
 use dataplane::verdict::{PortId, ShardId};
 use engine::clock::Clock;
 use engine::control::{Control, Handle, Remote};
@@ -68,7 +69,16 @@ impl Crew {
         let (table, clock) = (TableSize { connections: 8192 }, Clock::start());
         let director = Director::new(16, SLOTS);
         let losses = Box::new(Vec::new);
-        let control = Control::new(director, commands, counters.clone(), table, clock, losses);
+        let templates = Arc::new(Templates::new(64, key()));
+        let control = Control::new(
+            director,
+            commands,
+            counters.clone(),
+            Arc::clone(&templates),
+            table,
+            clock,
+            losses,
+        );
         let (control, _) = control.start().expect("a thread");
         let (outgoing, from_workers) = bounded(WIRE);
         let mut to_worker = Vec::new();
@@ -77,7 +87,7 @@ impl Crew {
             to_worker.push(to);
             let ports = MemoryPorts::new(vec![(incoming, outgoing.clone())]);
             let counters = Arc::clone(&counters[usize::from(id)]);
-            let shard = shard(id, workers, table, &counters);
+            let shard = shard(id, workers, table, &counters, &templates);
             Worker::new(shard, ports, links, counters, clock, Idle::Yield)
         });
         let workers = work.collect();
@@ -126,7 +136,13 @@ impl Crew {
     }
 }
 
-fn shard(id: u16, shards: u16, table: TableSize, counters: &Arc<Counters>) -> Shard<MemoryFrame> {
+fn shard(
+    id: u16,
+    shards: u16,
+    table: TableSize,
+    counters: &Arc<Counters>,
+    templates: &Arc<Templates>,
+) -> Shard<MemoryFrame> {
     let addresses =
         ["10.9.255.254/16", "10.1.255.254/16"].map(|text| text.parse().expect("a prefix"));
     let interface = Interface {
@@ -143,11 +159,12 @@ fn shard(id: u16, shards: u16, table: TableSize, counters: &Arc<Counters>) -> Sh
         shards,
         key: key(),
         table,
+        table6: TableSize { connections: 64 },
         services: 16,
         servers: SLOTS,
         neighbours: 64,
     };
-    let mut shard = Shard::new(&config, topology, Arc::clone(counters));
+    let mut shard = Shard::new(&config, topology, Arc::clone(counters), Arc::clone(templates));
     for address in [ROUTER, SERVERS[0], SERVERS[1]] {
         shard.fix_neighbour(IpAddr::V4(address), THEIR_MAC).expect("it is on-link");
     }
