@@ -3,11 +3,12 @@
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test oracle bench lint clean
 
 help:
 	@echo 'make demo    real HTTP through NAT, tunnel and direct routing, in network namespaces'
 	@echo 'make test    all tests; as root also the end-to-end ones'
+	@echo 'make oracle SEED=n  random scenes in the real kernel, replayed here and compared'
 	@echo 'make bench   ns per packet of the dataplane, and the engine against testpmd'
 	@echo 'make lint    formatting and lints'
 	@echo 'make clean   removes target/'
@@ -25,6 +26,13 @@ demo:
 test:
 	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES) || true
 	@tests/all
+
+# Needs root and the oracle: the real kernel in user mode (ORACLE, ../shared/ipvs-oracle).
+SEED ?= 1
+COUNT ?= 200
+oracle:
+	@tests/packages debootstrap cpio kmod
+	@tests/oracle '$(SEED)' '$(COUNT)'
 
 bench:
 	@tests/packages $(BUILD_PACKAGES) dpdk-dev

@@ -7,7 +7,7 @@ use crate::frame::Frame;
 use crate::lane::{Lane, Staged, Way};
 use crate::packet::checksum::Delta;
 use crate::packet::icmp::{self, Complaint};
-use crate::packet::{Header, Network, protocol, reset};
+use crate::packet::{self, Header, Network, protocol, reset};
 use crate::process::Refused;
 use crate::service::Method;
 use crate::shard::Common;
@@ -62,6 +62,10 @@ impl<A: Network> Lane<A> {
     ) -> Verdict {
         if !self.addresses.role(ip.destination).has(Role::OURS) {
             return self.route(common, now, frame, l3, ip);
+        }
+        let has_ports = matches!(ip.protocol, protocol::TCP | protocol::UDP);
+        if has_ports && !packet::is_sound(&frame.bytes()[usize::from(l3)..], ip) {
+            return DropReason::TransportChecksum.into();
         }
         let answered = match ip.protocol {
             protocol::TCP => self.reset(common, now, frame, l3, ip),
@@ -216,6 +220,13 @@ impl<A: Network> Lane<A> {
         is_hopped: bool,
     ) -> Option<Verdict> {
         self.check_source(ip).ok()?;
+        if ip.protocol == A::ICMP {
+            // Nobody is told about an error, or errors would go to and fro (RFC 1812 4.3.2.7).
+            let kind = frame.bytes().get(usize::from(l3) + usize::from(ip.header_length));
+            if kind.is_none_or(|&kind| A::is_error(kind) || A::is_other_error(kind)) {
+                return None;
+            }
+        }
         let is_about_size = matches!(complaint, Complaint::TooBig(_));
         if !is_about_size && !common.may_complain(now, self.connections.hash(ip.source, 0)) {
             common.counters.limited.add(1);

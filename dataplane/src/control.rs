@@ -60,7 +60,12 @@ impl<A: Network> Lane<A> {
             return Ok(self.pass(common, now, frame, l3, &ip));
         }
         let is_to_us = self.addresses.role(ip.destination).has(Role::OURS);
-        match icmp::parse::<A>(bytes, &ip)? {
+        let message = match icmp::parse::<A>(bytes, &ip) {
+            // What passes by needs not be understood.
+            Err(_) if !is_to_us => Icmp::Other,
+            parsed => parsed?,
+        };
+        match message {
             Icmp::Echo if is_to_us => {
                 if !icmp::is_sound(bytes, &ip) {
                     return Err(DropReason::IcmpChecksum);
@@ -137,13 +142,11 @@ impl<A: Network> Lane<A> {
             return Err(DropReason::IcmpChecksum.into());
         }
         let connection = self.connections.get_mut(id);
-        let slot = &common.servers[connection.server.index()];
-        if !slot.is_available {
-            return Err(DropReason::ServerDeleted.into());
+        if common.servers[connection.server.index()].is_available {
+            let traffic = common.counters.server(connection.server);
+            traffic.in_packets.add(1);
+            traffic.in_bytes.add(u64::from(ip.total_length));
         }
-        let traffic = common.counters.server(connection.server);
-        traffic.in_packets.add(1);
-        traffic.in_bytes.add(u64::from(ip.total_length));
         if connection.flags.method() != Method::Nat {
             connection.in_packets = connection.in_packets.wrapping_add(1);
         }
@@ -224,7 +227,7 @@ impl<A: Network> Lane<A> {
             && connection.real == outer.destination.0
             && self.addresses.role(outer.source.0).has(Role::OURS);
         let server = &mut common.servers[connection.server.index()];
-        if !is_ours || !server.is_available {
+        if !is_ours {
             return Err(DropReason::IcmpUnhandled.into());
         }
         let (client, virtual_address) = (connection.client, connection.virtual_address);

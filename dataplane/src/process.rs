@@ -311,7 +311,8 @@ pub(crate) fn send_to_server<F: Frame, A: Network>(
     Ok(forward::send(hop, slot.hop))
 }
 
-/// A packet from a real server behind NAT. A deleted server's replies still pass, uncounted.
+/// A packet from a real server behind NAT. A deleted server's replies still pass, uncounted. One
+/// that cannot pass leaves no trace: routers look at that before they look for connections.
 #[inline]
 fn reply<F: Frame, A: Network>(
     common: &mut Common,
@@ -320,6 +321,17 @@ fn reply<F: Frame, A: Network>(
     packet: &Packet<A>,
     connection: &mut Connection<A>,
 ) -> Result<Verdict, Refused> {
+    if packet.ip.ttl <= 1 {
+        return Err(DropReason::TtlExpired.into());
+    }
+    if !common.neighbours.is_current(connection.client_hop) {
+        let to = connection.client.into();
+        connection.client_hop = common.neighbours.towards(now, &common.topology, to)?;
+    }
+    let hop = common.neighbours.hop(now, connection.client_hop);
+    let l3 = forward::open(frame, packet.l3, &packet.ip, 0, hop)?;
+    nat::reply(l3, packet, connection);
+    let verdict = forward::send(hop, connection.client_hop);
     let slot = &common.servers[connection.server.index()];
     if slot.is_available {
         let traffic = common.counters.server(connection.server);
@@ -331,16 +343,7 @@ fn reply<F: Frame, A: Network>(
     if connection.flags.vouches() && connection.state == State::Udp {
         assure(common, connection);
     }
-    if packet.ip.ttl <= 1 {
-        return Err(DropReason::TtlExpired.into());
-    }
-    if !common.neighbours.is_current(connection.client_hop) {
-        let to = connection.client.into();
-        connection.client_hop = common.neighbours.towards(now, &common.topology, to)?;
-    }
-    let hop = common.neighbours.hop(now, connection.client_hop);
-    nat::reply(forward::open(frame, packet.l3, &packet.ip, 0, hop)?, packet, connection);
-    Ok(forward::send(hop, connection.client_hop))
+    Ok(verdict)
 }
 
 /// Moves a connection on in its protocol and restarts its timer.

@@ -86,6 +86,7 @@ drop_reasons! {
     TcpHeaderLength "tcp_header_length" "TCP data offset under 20 bytes or past the packet."
     UdpShort "udp_short" "Shorter than a UDP header."
     UdpLength "udp_length" "UDP length under 8 bytes or past the packet."
+    TransportChecksum "transport_checksum" "To the director itself, with a wrong TCP or UDP checksum."
     IcmpShort "icmp_short" "Shorter than an ICMP header."
     IcmpChecksum "icmp_checksum" "ICMP checksum is wrong."
     IcmpUnhandled "icmp_unhandled" "ICMP message that the director neither answers nor forwards."

@@ -172,6 +172,10 @@ impl Network for Ipv4Addr {
         matches!(kind, UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED)
     }
 
+    fn is_other_error(kind: u8) -> bool {
+        matches!(kind, REDIRECT | PARAMETER_PROBLEM)
+    }
+
     fn complaint(complaint: Complaint) -> (u8, u8, u32) {
         match complaint {
             Complaint::TimeExceeded => (TIME_EXCEEDED, 0, 0),
@@ -190,7 +194,7 @@ impl Network for Ipv4Addr {
     }
 
     /// ICMP for IPv4 has none.
-    fn pseudo_header(_: (Self, Self), _: usize) -> u64 {
+    fn icmp_pseudo_header(_: (Self, Self), _: usize) -> u64 {
         0
     }
 }
@@ -199,7 +203,9 @@ const UNREACHABLE: u8 = 3;
 const PORT_UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 const SOURCE_QUENCH: u8 = 4;
+const REDIRECT: u8 = 5;
 const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
 /// Time to live of packets of our own.
 const OWN_TTL: u8 = 64;
 

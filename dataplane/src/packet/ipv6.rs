@@ -23,6 +23,7 @@ const UNREACHABLE: u8 = 1;
 const PORT_UNREACHABLE: u8 = 4;
 const PACKET_TOO_BIG: u8 = 2;
 const TIME_EXCEEDED: u8 = 3;
+const REDIRECT: u8 = 137;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -144,12 +145,16 @@ impl Network for Ipv6Addr {
         Some((ends.0, ends.1, protocol, at, is_later_fragment))
     }
 
-    fn pseudo_header((source, destination): (Self, Self), length: usize) -> u64 {
+    fn icmp_pseudo_header((source, destination): (Self, Self), length: usize) -> u64 {
         source.sum() + destination.sum() + length as u64 + u64::from(Self::ICMP)
     }
 
     fn is_error(kind: u8) -> bool {
         kind < 128
+    }
+
+    fn is_other_error(kind: u8) -> bool {
+        kind == REDIRECT
     }
 
     fn complaint(complaint: Complaint) -> (u8, u8, u32) {

@@ -98,6 +98,8 @@ pub trait Network: Address {
     fn parse_quoted(quoted: &[u8]) -> Option<(Self, Self, u8, usize, bool)>;
     /// Whether an ICMP type is an error that is taken to a connection's other end.
     fn is_error(kind: u8) -> bool;
+    /// Whether an ICMP type is another error, or a redirect, which is only passed on.
+    fn is_other_error(kind: u8) -> bool;
     /// Type, code and second word of an error of ours.
     fn complaint(complaint: Complaint) -> (u8, u8, u32);
     /// Type of service of an error about a packet.
@@ -105,7 +107,7 @@ pub trait Network: Address {
     /// The MTU in an error that says that a packet is too big.
     fn too_big(kind: u8, code: u8, rest: u32) -> Option<u16>;
     /// Sum of what an ICMP checksum covers in front of a message of some length.
-    fn pseudo_header(ends: (Self, Self), length: usize) -> u64;
+    fn icmp_pseudo_header(ends: (Self, Self), length: usize) -> u64;
 }
 
 /// What an outer header takes over from the packet inside.
@@ -179,6 +181,18 @@ pub fn parse_transport<A: Network>(
         tcp_flags: ports.tcp_flags,
         l3: l3 as u16,
     })
+}
+
+/// Whether the checksum of a TCP or UDP packet, whose headers have been accepted, is right. Only
+/// those who receive a packet ask for this, not those who pass it on.
+#[must_use]
+pub fn is_sound<A: Network>(l3: &[u8], ip: &Header<A>) -> bool {
+    const UDP_CHECKSUM: usize = 6;
+    let segment = &l3[usize::from(ip.header_length)..usize::from(ip.total_length)];
+    let has_none = ip.protocol == protocol::UDP && read_u16(segment, UDP_CHECKSUM) == 0;
+    let pseudo_header =
+        ip.source.sum() + ip.destination.sum() + u64::from(ip.protocol) + segment.len() as u64;
+    has_none || checksum::fold(pseudo_header + checksum::sum(segment)) == 0xffff
 }
 
 /// A big-endian 16-bit field; `at` must lie inside `bytes`.

@@ -147,7 +147,7 @@ fn write(
     message[MESSAGE_LENGTH] = option;
     message[MESSAGE_LENGTH + 1] = 1;
     message[MESSAGE_LENGTH + 2..].copy_from_slice(&mac.0);
-    let sum = Ipv6Addr::pseudo_header(ends, message.len()) + checksum::sum(message);
+    let sum = Ipv6Addr::icmp_pseudo_header(ends, message.len()) + checksum::sum(message);
     write_u16(message, 2, !checksum::fold(sum));
 }
 

@@ -32,7 +32,8 @@ pub fn write_reset<A: Network>(l3: &mut [u8], ip: &Header<A>) -> Option<usize> {
     let pseudo_header = source.sum() + destination.sum() + u64::from(protocol::TCP) + LENGTH as u64;
     let sum = !checksum::fold(pseudo_header + checksum::sum(&reset));
     write_u16(&mut reset, 16, sum);
-    let tos = A::inner(l3).tos;
+    // The DSCP only: what congestion the packet met is none of the answer's.
+    let tos = A::inner(l3).tos & !0b11;
     let length = A::HEADER_LENGTH + LENGTH;
     // A reset is never fragmented, so its identification is 0 (RFC 6864 section 4.1).
     A::write_header(&mut l3[..length], (source, destination), protocol::TCP, tos, 0);

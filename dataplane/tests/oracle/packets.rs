@@ -8,7 +8,7 @@ use crate::Tally;
 use crate::compare;
 use crate::world::{CLIENTS, SERVERS, Scene, World};
 
-/// Ticks that a step of a recording took, about.
+/// Ticks that a step of a recording took, about, where it does not say when it was.
 const STEP: u32 = 2;
 
 pub(crate) fn replay(text: &str, tally: &mut Tally, group_of: impl Fn(&str) -> String) {
@@ -66,11 +66,13 @@ fn play(scenario: &Value) -> Vec<String> {
             differences.push(format!("{command}: {}", String::from_utf8_lossy(&reply.stderr)));
         }
     }
+    let start = world.now;
     for (n, step) in steps.iter().enumerate() {
-        world.wait(STEP);
-        if let Some(seconds) = step["wait"].as_f64() {
-            world.wait((seconds * 100.0) as u32);
-        } else if let Some(line) = step["run"].as_str() {
+        world.wait(match step["at"].as_u64() {
+            Some(at) => (at as u32).saturating_sub(world.now.since(start)),
+            None => STEP,
+        });
+        if let Some(line) = step["run"].as_str() {
             let recorded = step["output"].as_str().unwrap_or_default();
             match world.run(line) {
                 Some(ours) => differences.extend(compare::listings(
@@ -86,6 +88,9 @@ fn play(scenario: &Value) -> Vec<String> {
             }
             differences.extend(frame(&mut world, n, step));
         }
+    }
+    if let Some(at) = scenario["at"].as_u64() {
+        world.wait((at as u32).saturating_sub(world.now.since(start)));
     }
     let conns = scenario["conns"].as_str().unwrap_or_default();
     let ours = world.run("cat /proc/net/ip_vs_conn").expect("it can be read");

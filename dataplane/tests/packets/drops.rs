@@ -149,6 +149,7 @@ fn service_rows() -> Vec<Row> {
         ("to the director itself", syn().to("10.9.255.254:80").frame(), LocalPort),
         ("to another port of the virtual address", syn().to("10.9.0.100:81").frame(), NoService),
         ("ACK without connection", flags(ACK), NoConnection),
+        ("damaged, to a port that nobody serves", damaged(), TransportChecksum),
         ("FIN without connection", flags(FIN | ACK), NoConnection),
         ("no flags at all", flags(0), NoConnection),
         ("RST without connection", flags(RST), NoConnection),
@@ -160,6 +161,12 @@ fn service_rows() -> Vec<Row> {
             NoConnection,
         ),
     ]
+}
+
+fn damaged() -> TestFrame {
+    let mut bytes = syn().to("10.9.0.100:81").bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    TestFrame::new(CLIENTS, &bytes)
 }
 
 /// Rows that one packet to the usual laboratory shows.

@@ -91,7 +91,7 @@ pub fn quoted<A: Network>(l3: &[u8], ip: &Header<A>, at: u16) -> Option<Quote<A>
 /// Whether the message's checksum is right.
 pub fn is_sound<A: Network>(l3: &[u8], ip: &Header<A>) -> bool {
     message(l3, ip).is_some_and(|message| {
-        let pseudo_header = A::pseudo_header((ip.source, ip.destination), message.len());
+        let pseudo_header = A::icmp_pseudo_header((ip.source, ip.destination), message.len());
         checksum::fold(pseudo_header + checksum::sum(message)) == 0xffff
     })
 }
@@ -112,6 +112,6 @@ fn message<'p, A>(l3: &'p [u8], ip: &Header<A>) -> Option<&'p [u8]> {
 /// Computes a message's checksum anew.
 fn write_checksum<A: Network>(message: &mut [u8], ends: (A, A)) {
     write_u16(message, CHECKSUM, 0);
-    let sum = A::pseudo_header(ends, message.len()) + checksum::sum(message);
+    let sum = A::icmp_pseudo_header(ends, message.len()) + checksum::sum(message);
     write_u16(message, CHECKSUM, !checksum::fold(sum));
 }
