@@ -297,6 +297,10 @@ impl<F: Frame> Shard<F> {
     pub fn sweep_all(&mut self, now: Tick) {
         self.v4.sweep_all(&self.common, now);
         self.v6.sweep_all(&self.common, now);
+    }
+
+    /// Ends every template, of all shards, that has run out by now and holds no connection.
+    pub fn sweep_all_templates(&mut self, now: Tick) {
         for stripe in 0..self.common.templates.stripes() {
             self.common.sweep_templates(stripe, usize::MAX, now);
         }

@@ -70,6 +70,7 @@ impl Outcome {
 }
 
 pub(crate) struct Lab {
+    pub(crate) size: Size,
     pub(super) key: HashKey,
     pub(crate) shards: Vec<Shard<TestFrame>>,
     pub(crate) counters: Vec<Arc<Counters>>,
@@ -124,6 +125,7 @@ impl Lab {
         let director = Director::new(size.services, size.servers);
         let (host, now) = (TestHost::new(), size.start);
         Self {
+            size,
             key,
             shards,
             counters,
@@ -167,6 +169,7 @@ impl Lab {
         for shard in &mut self.shards {
             shard.sweep_all(self.now);
         }
+        self.shards[0].sweep_all_templates(self.now);
     }
 
     // Control.

@@ -91,6 +91,7 @@ impl World {
     pub(crate) fn wait(&mut self, ticks: u32) {
         self.now = self.now.after(ticks);
         self.shard.sweep_all(self.now);
+        self.shard.sweep_all_templates(self.now);
         for command in self.director.forget_deleted(self.now) {
             self.apply(command);
         }
