@@ -92,6 +92,10 @@ pub struct FrameCounts {
     pub transmitted: u64,
     /// Frames given by one worker to another.
     pub handed_over: u64,
+    /// Frames that were dropped, but answered, by a reset or an ICMP error.
+    pub answered: u64,
+    /// ICMP errors that were not sent, because there had been too many.
+    pub limited: u64,
     /// Every reason for a drop, with its count.
     pub drops: Vec<(DropReason, u64)>,
     /// What ports lost by themselves, before or after the workers had it.

@@ -226,11 +226,12 @@ impl<A: Network> Lane<A> {
         let is_ours = connection.flags.method() == Method::Tunnel
             && connection.real == outer.destination.0
             && self.addresses.role(outer.source.0).has(Role::OURS);
-        let server = &mut common.servers[connection.server.index()];
-        if !is_ours {
+        let server = connection.server.index();
+        if !is_ours || !common.is_tunnel_server(outer.destination.0.into()) {
             return Err(DropReason::IcmpUnhandled.into());
         }
         let (client, virtual_address) = (connection.client, connection.virtual_address);
+        let server = &mut common.servers[server];
         let mut mtu = None;
         if let Some(told) = A::too_big(outer.kind, outer.code, outer.rest) {
             let hop_mtu = common.neighbours.current(server.hop).map_or(u16::MAX, |hop| hop.mtu);

@@ -522,6 +522,13 @@ impl Common {
         self.limits.allow(now, &self.settings, target, self.shards)
     }
 
+    /// Whether a server of tunnels has this address.
+    pub(crate) fn is_tunnel_server(&self, address: IpAddr) -> bool {
+        self.servers.iter().any(|slot| {
+            slot.is_available && slot.method == Method::Tunnel && slot.address() == Some(address)
+        })
+    }
+
     /// Whether a server behind NAT has this end.
     pub(crate) fn is_nat_server(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
         self.servers.iter().any(|slot| {

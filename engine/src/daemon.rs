@@ -93,6 +93,9 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
                     Ok(mut worker) => {
                         let _ = ready.send(Ok(()));
                         worker.wait_for(go);
+                        if n == 0 {
+                            worker.announce();
+                        }
                         worker.run();
                     }
                     Err(error) => {

@@ -95,6 +95,12 @@ impl<P: Ports> Worker<P> {
         }
     }
 
+    /// Tells every link which addresses are here from now on.
+    pub fn announce(&mut self) {
+        self.shard.announce(&mut self.outbox);
+        self.outbox.flush();
+    }
+
     /// Runs until the daemon stops. A panic ends the whole process: a daemon that answers its
     /// control socket but forwards nothing would keep a standby from taking over.
     pub fn run(&mut self) {

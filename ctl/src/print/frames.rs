@@ -7,13 +7,16 @@ use crate::backend::FrameCounts;
 /// The counts, every reason for a drop with its count and meaning, then what each port lost.
 #[must_use]
 pub fn frames(counts: &FrameCounts) -> String {
-    let FrameCounts { received, transmitted, handed_over, drops, ports } = counts;
+    let FrameCounts { received, transmitted, handed_over, answered, limited, drops, ports } =
+        counts;
     let dropped: u64 = drops.iter().map(|(_, count)| count).sum();
     let mut text = format!("{:<22} {:>12}  {}\n", "frames", "count", "meaning");
     let totals = [
         ("received", *received, "Looked at by a worker; twice when handed over."),
         ("transmitted", *transmitted, "Sent."),
         ("handed_over", *handed_over, "Given to the worker that owns the connection."),
+        ("answered", *answered, "Dropped, but answered by a reset or an ICMP error."),
+        ("limited", *limited, "ICMP errors not sent, because there had been too many."),
         ("dropped", dropped, "The sum of the following."),
     ];
     let reasons = drops.iter().map(|(reason, count)| (reason.name(), *count, reason.text()));

@@ -286,6 +286,8 @@ impl Backend for Toy {
             received: 7,
             transmitted: 5,
             handed_over: 3,
+            answered: 2,
+            limited: 1,
             drops: drops.collect(),
             ports: vec![port],
         })

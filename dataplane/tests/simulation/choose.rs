@@ -54,7 +54,8 @@ impl Chooser {
                 self.table.clear();
                 while self.table.len() < 256 && !list.is_empty() {
                     for &index in list {
-                        let share = if self.name == "dh" { 1 } else { servers[index].weight.max(1) };
+                        let share =
+                            if self.name == "dh" { 1 } else { servers[index].weight.max(1) };
                         self.table.extend((0..share).map(|_| index));
                     }
                 }
@@ -89,7 +90,8 @@ impl Chooser {
                 let mut start = at(self.cursor);
                 for _ in 0..2 * self.top + 4 {
                     let reaches = |index: &usize| {
-                        i64::from(servers[*index].weight) >= self.level && !servers[*index].is_overloaded
+                        i64::from(servers[*index].weight) >= self.level
+                            && !servers[*index].is_overloaded
                     };
                     if let Some(next) = list[start..].iter().copied().find(|index| reaches(index)) {
                         self.cursor = Some(next);

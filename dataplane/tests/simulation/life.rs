@@ -487,7 +487,8 @@ impl Seen {
 }
 
 fn build(flow: &Flow, is_reply: bool) -> Packet {
-    let transport = if flow.protocol == TCP { Transport::Tcp(flow.flags) } else { Transport::Udp(true) };
+    let transport =
+        if flow.protocol == TCP { Transport::Tcp(flow.flags) } else { Transport::Udp(true) };
     let [from, to] = [flow.from, flow.to].map(|(address, port)| format!("{address}:{port}"));
     if is_reply { reply(transport, &from, &to) } else { request(transport, &from, &to) }
 }

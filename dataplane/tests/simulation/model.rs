@@ -91,7 +91,16 @@ impl Stage {
         let cell = row.split_whitespace().nth(2 + self as usize).unwrap();
         let names = ["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"];
         let all = [
-            None, Established, SynSent, SynRecv, FinWait, TimeWait, Close, CloseWait, LastAck, Listen,
+            None,
+            Established,
+            SynSent,
+            SynRecv,
+            FinWait,
+            TimeWait,
+            Close,
+            CloseWait,
+            LastAck,
+            Listen,
             SynAck,
         ];
         all[names.iter().position(|name| *name == cell).unwrap()]
@@ -222,9 +231,10 @@ impl Model {
     }
 
     pub(crate) fn add_server(&mut self, key: Key, mut server: Server) {
-        let known = self.trash.iter().position(|&(of, index)| {
-            of == key && self.servers[index].end == server.end
-        });
+        let known = self
+            .trash
+            .iter()
+            .position(|&(of, index)| of == key && self.servers[index].end == server.end);
         let index = match known {
             Some(place) => {
                 let (_, index) = self.trash.remove(place);
@@ -339,8 +349,7 @@ impl Model {
 
     fn unbind(&mut self, connection: &Connection) {
         let server = &mut self.servers[connection.server];
-        let count =
-            if connection.is_active { &mut server.active } else { &mut server.inactive };
+        let count = if connection.is_active { &mut server.active } else { &mut server.inactive };
         *count = count.checked_sub(1).expect("counts never go negative");
         server.emptied();
         if let Some(id) = connection.template {
@@ -419,11 +428,8 @@ impl Model {
 
     fn advance(&mut self, place: usize, way: &str, flags: u8) {
         let connection = &mut self.connections[place];
-        connection.stage = if connection.protocol == TCP {
-            connection.stage.next(way, flags)
-        } else {
-            Udp
-        };
+        connection.stage =
+            if connection.protocol == TCP { connection.stage.next(way, flags) } else { Udp };
         connection.expires = self.now + connection.stage.seconds();
         let is_active = connection.stage.is_active();
         if is_active != connection.is_active {
@@ -541,7 +547,8 @@ impl Model {
             return Fate::Silence;
         }
         let found = self.connections.iter().position(|c| {
-            (c.protocol, c.client, c.real) == (flow.protocol, flow.to, flow.from) && c.how == How::Nat
+            (c.protocol, c.client, c.real) == (flow.protocol, flow.to, flow.from)
+                && c.how == How::Nat
         });
         let Some(place) = found else { return Fate::Silence };
         self.advance(place, "out", flow.flags);

@@ -203,6 +203,8 @@ impl Backend for Remote {
                 received: sum(&|counters| counters.received.get()),
                 transmitted: sum(&|counters| counters.transmitted.get()),
                 handed_over: sum(&|counters| counters.handed_over.get()),
+                answered: sum(&|counters| counters.answered.get()),
+                limited: sum(&|counters| counters.limited.get()),
                 drops: drops.collect(),
                 ports: (control.losses)(),
             }

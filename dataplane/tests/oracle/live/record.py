@@ -200,8 +200,8 @@ class Scene:
             flow["tunnel"] = protocol in (4, 41)
             flow["outer"] = l3
             # Whoever is reached directly answers the client directly.
-            if not flow["tunnel"] and flow["real"] not in self.vips:
-                flow["rp"] = int.from_bytes(l4[2:4], "big")
+            is_translated = not flow["tunnel"] and flow["real"] not in self.vips
+            flow["rp"] = int.from_bytes(l4[2:4], "big") if is_translated else 0
 
     def open_flow(self):
         if not self.services:
@@ -365,7 +365,9 @@ class Scene:
     def play(self):
         lab.flush()
         lab.reload()
-        lab.sh("ip route flush cache; ip -6 route flush cache")
+        # Path MTUs that were learned go with the route.
+        route = "10.1.0.0/16 dev d1"
+        lab.sh(f"ip route del {route}; ip route add {route} src 10.1.255.254 scope link")
         lab.sh(f"ip link set d1 mtu {self.mtu}")
         pre = f"ip link set d1 mtu {self.mtu}"
         commands = self.setup()

@@ -127,6 +127,9 @@ int pv_port_start(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_
 		error = rte_eth_tx_queue_setup(port, queue, tx_descriptors, socket, NULL);
 	if (error == 0)
 		error = rte_eth_dev_start(port);
+	/* Neighbour solicitations go to groups; a port that cannot filter them passes them anyway. */
+	if (error == 0)
+		(void)rte_eth_allmulticast_enable(port);
 	return error;
 }
 
