@@ -133,13 +133,16 @@ impl ServerSlot {
         link_mtu.min(self.path_mtu).saturating_sub(self.outer.length() as u16)
     }
 
-    /// Takes a router's word on what fits through the tunnel; says what to tell the client. As in
-    /// the kernel, what is new is told from the second time on.
+    /// Takes a router's word on what fits through the tunnel, if that is less than is known; says
+    /// what to tell the client. As in the kernel, what is new is told from the second time on.
     pub(crate) fn learn_mtu(&mut self, now: Tick, link_mtu: u16, told: u16) -> u16 {
         let is_known = self.path_mtu != u16::MAX;
         let before = self.tunnel_mtu(now, link_mtu);
-        self.path_mtu = told.max(LEAST_PATH_MTU).min(link_mtu);
-        self.path_mtu_until = now.after_seconds(PATH_MTU_S);
+        let told = told.max(LEAST_PATH_MTU);
+        if told < self.path_mtu.min(link_mtu) {
+            self.path_mtu = told;
+            self.path_mtu_until = now.after_seconds(PATH_MTU_S);
+        }
         if is_known { self.tunnel_mtu(now, link_mtu) } else { before }
     }
 }

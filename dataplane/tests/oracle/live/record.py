@@ -349,7 +349,9 @@ class Scene:
         if which == "weight":
             server["weight"] = r.choice([0, 0, 1, 2, 4])
         elif which == "method":
-            server["method"] = r.choice(["-m", "-g", "-i"])
+            # Never to direct routing: the kernel would go on with the route that it has cached for
+            # the other method, and ask that link for the virtual address.
+            server["method"] = r.choice(["-m", "-i"])
             if server["method"] != "-m" and server["port"] != service["port"]:
                 server["method"] = "-m"
         else:
