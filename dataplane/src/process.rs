@@ -4,6 +4,7 @@
 //! frame, compare tags in the buckets, act on the records. The misses of a burst overlap. What is
 //! neither request nor reply comes after them.
 
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
@@ -107,18 +108,13 @@ impl<F: Frame> Shard<F> {
             }
             return Err(DropReason::NotOurMac.into());
         }
-        let staged = match link.ether_type {
-            Ipv4Addr::ETHER_TYPE => {
-                let staged = self.v4.stage(&self.common, host, frame, &link, place)?;
-                staged.map(|staged| self.staged4.push(staged))
-            }
-            Ipv6Addr::ETHER_TYPE => {
-                let staged = self.v6.stage(&self.common, host, frame, &link, place)?;
-                staged.map(|staged| self.staged6.push(staged))
-            }
+        let (common, staged4, staged6) = (&self.common, &mut self.staged4, &mut self.staged6);
+        let is_staged = match link.ether_type {
+            Ipv4Addr::ETHER_TYPE => self.v4.stage(common, host, frame, &link, place, staged4)?,
+            Ipv6Addr::ETHER_TYPE => self.v6.stage(common, host, frame, &link, place, staged6)?,
             _ => return Err(DropReason::EtherType.into()),
         };
-        if staged.is_none() {
+        if !is_staged {
             self.others.push(place);
         }
         Ok(())
@@ -126,7 +122,7 @@ impl<F: Frame> Shard<F> {
 }
 
 impl<A: Network> Lane<A> {
-    /// Stages a packet that is a request or a reply of ours; nothing when it is neither.
+    /// Stages a packet that is a request or a reply of ours; false when it is neither.
     #[inline(always)]
     fn stage<H: Host>(
         &self,
@@ -135,14 +131,15 @@ impl<A: Network> Lane<A> {
         frame: &H::Frame,
         link: &Link,
         place: u8,
-    ) -> Result<Option<Staged<A>>, Verdict> {
+        burst: &mut Vec<Staged<A>>,
+    ) -> Result<bool, Verdict> {
         let l3 = &frame.bytes()[link.length..];
         let ip = A::parse(l3, frame.header_checksum())?;
         if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
-            return Ok(None);
+            return Ok(false);
         }
         let packet = packet::parse_transport(l3, link.length, ip)?;
-        let Some(way) = self.way_of(common, &packet) else { return Ok(None) };
+        let Some(way) = self.way_of(common, &packet) else { return Ok(false) };
         let (client, port) = match way {
             Way::Request => (packet.ip.source, packet.source_port),
             Way::Reply => (packet.ip.destination, packet.destination_port),
@@ -153,7 +150,8 @@ impl<A: Network> Lane<A> {
             return Err(Verdict::ToOwner(owner));
         }
         host.prefetch(self.connections.bucket_line(hash));
-        Ok(Some(Staged { packet, hash, guess: RecordId::NONE, way, place }))
+        burst.push(Staged { packet, hash, guess: RecordId::NONE, way, place });
+        Ok(true)
     }
 
     /// Which way a packet goes, if it is for a service or from a server.
