@@ -37,6 +37,7 @@ oracle:
 bench:
 	@tests/packages $(BUILD_PACKAGES) dpdk-dev
 	@cargo run --locked --quiet --release -p perf -- dataplane
+	@cargo run --locked --quiet --release -p perf -- pick
 	@cargo run --locked --quiet --release -p perf -- port
 
 lint:

@@ -4,6 +4,7 @@ mod dataplane;
 mod engine_loop;
 mod frames;
 mod machine;
+mod pick;
 mod port;
 mod sample;
 mod setup;
@@ -19,6 +20,7 @@ Usage: perf COMMAND [OPTIONS]
                 --connections LIST  [1024,1048576]
                 --packets N         packets in a sample [4000000]
                 --repeats N         samples of each figure [5]
+  pick        ns for a scheduler's choice of a server
   port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let result = match words.next().as_deref() {
         Some("dataplane") => dataplane::run(words),
+        Some("pick") => {
+            pick::run();
+            Ok(())
+        }
         Some("port") => port::run(words),
         // Processes that `port` starts.
         Some("generate") => port::generate(words),

@@ -350,7 +350,7 @@ impl Life {
         let change = self.draw_server(end, how);
         self.tell(format!("edit {key:?} {change:?}"));
         self.lab.edit_server(&key_of(key), server_spec(&change));
-        self.model.edit_server(key, index, change);
+        self.model.edit_server(key, index, &change);
     }
 
     fn delete_server(&mut self) {

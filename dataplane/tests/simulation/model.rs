@@ -256,7 +256,7 @@ impl Model {
         self.changed(key);
     }
 
-    pub(crate) fn edit_server(&mut self, key: Key, index: usize, change: Server) {
+    pub(crate) fn edit_server(&mut self, key: Key, index: usize, change: &Server) {
         let server = &mut self.servers[index];
         if change.upper == 0 || change.upper > server.upper {
             server.is_overloaded = false;
