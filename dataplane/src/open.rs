@@ -12,7 +12,7 @@ use crate::lane::{FTP, FTP_DATA, Lane, Staged};
 use crate::neighbour::NeighbourId;
 use crate::packet::{Header, Network, Packet, protocol};
 use crate::process::{Refused, request};
-use crate::roster::{Persistence, Roster, ServerId};
+use crate::roster::{Load, Persistence, Roster, ServerId};
 use crate::schedule::Query;
 use crate::service::{ClientMask, Method, ServiceKey};
 use crate::shard::Common;
@@ -235,7 +235,7 @@ impl<A: Network> Lane<A> {
                 let real_port = if key.virtual_end.1 == 0 { 0 } else { member.port };
                 let real = (member.address, real_port);
                 let slot = stripe.insert(key, member.id, real, now, persistence.timeout_s)?;
-                member.load.bind_template();
+                common.servers[member.id.index()].count(Load::bind_template);
                 slot
             }
         };
@@ -278,9 +278,8 @@ impl Common {
 
     /// Counts a new connection in.
     fn bind<A>(&self, connection: &Connection<A>) {
-        if let Some(load) = self.servers[connection.server.index()].load() {
-            load.bind(connection.flags.is_active());
-        }
+        let is_active = connection.flags.is_active();
+        self.servers[connection.server.index()].count(|load| load.bind(is_active));
         self.counters.server(connection.server).connections.add(1);
     }
 }

@@ -226,4 +226,12 @@ impl Roster {
     pub fn pick(&self, query: &Query) -> Option<&Member> {
         self.scheduler.pick(self, query).map(|place| &self.members[place])
     }
+
+    /// Tells the plan that a member's load has changed.
+    #[inline]
+    pub(crate) fn load_changed(&self, place: u32) {
+        if let Plan::Tournament(tournament) = &*self.plan {
+            tournament.load_changed(&self.members, place);
+        }
+    }
 }

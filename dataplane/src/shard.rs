@@ -22,6 +22,7 @@ use crate::packet::ethernet::Mac;
 use crate::packet::outer::OuterTemplate;
 use crate::packet::{Network, arp, ethernet, ndp, protocol};
 use crate::roster::{Load, Member, Roster, ServerId};
+use crate::schedule::Plan;
 use crate::service::{Family, Method, ServiceKey};
 use crate::settings::Settings;
 use crate::template::{TemplateId, Templates};
@@ -70,6 +71,8 @@ pub struct ShardConfig {
 pub(crate) struct ServerSlot {
     /// The server's address and load; a deleted one's stay while connections refer to it.
     server: Option<(IpAddr, Arc<Load>)>,
+    /// The roster that is to hear when the load changes, and the server's place in it.
+    ranked: Option<(Arc<Roster>, u32)>,
     /// Whether it is in its service's roster.
     pub(crate) is_available: bool,
     /// Whether connections by NAT may exist, so that packets from it may be replies.
@@ -93,6 +96,7 @@ impl Default for ServerSlot {
     fn default() -> Self {
         Self {
             server: None,
+            ranked: None,
             is_available: false,
             has_been_nat: false,
             protocol: 0,
@@ -112,16 +116,20 @@ impl ServerSlot {
         self.server.as_ref().map(|(address, _)| *address)
     }
 
-    pub(crate) fn load(&self) -> Option<&Load> {
-        self.server.as_ref().map(|(_, load)| &**load)
+    /// Changes the server's load, and tells its roster.
+    pub(crate) fn count(&self, change: impl FnOnce(&Load)) {
+        if let Some((_, load)) = &self.server {
+            change(load);
+        }
+        if let Some((roster, place)) = &self.ranked {
+            roster.load_changed(*place);
+        }
     }
 
     /// Moves a connection of this server to the other class.
     #[cold]
     pub(crate) fn reclassify(&self, active: bool) {
-        if let Some(load) = self.load() {
-            load.reclassify(active);
-        }
+        self.count(|load| load.reclassify(active));
     }
 
     /// Largest inner packet of a tunnel on a link with this MTU.
@@ -427,8 +435,15 @@ impl<F: Frame> Shard<F> {
             ServiceKey::Address { protocol, .. } => protocol as u8,
             ServiceKey::Mark { .. } => protocol::TCP,
         };
-        for member in &roster.members {
+        for (member, place) in roster.members.iter().zip(0..) {
             self.place(member, protocol);
+            let is_ranked = matches!(*roster.plan, Plan::Tournament(_));
+            let slot = &mut self.common.servers[member.id.index()];
+            slot.ranked = is_ranked.then(|| (Arc::clone(roster), place));
+        }
+        if let Plan::Tournament(tournament) = &*roster.plan {
+            // Loads may have changed since control made it, without its hearing.
+            tournament.play_all(&roster.members);
         }
         old
     }
@@ -448,7 +463,9 @@ impl<F: Frame> Shard<F> {
         for member in before {
             while after.next_if(|other| other.order > member.order).is_some() {}
             if after.peek().is_none_or(|other| other.id != member.id) {
-                self.common.servers[member.id.index()].is_available = false;
+                let slot = &mut self.common.servers[member.id.index()];
+                slot.is_available = false;
+                slot.ranked = None;
             }
         }
     }
@@ -484,9 +501,8 @@ impl Common {
 
     /// Counts a connection that has ended out of its server and its template.
     pub(crate) fn unbind<A>(&self, ended: &Connection<A>) {
-        if let Some(load) = self.servers[ended.server.index()].load() {
-            load.unbind(ended.flags.is_active());
-        }
+        let is_active = ended.flags.is_active();
+        self.servers[ended.server.index()].count(|load| load.unbind(is_active));
         if ended.template != TemplateId::NONE {
             self.templates.release(ended.template);
         }
@@ -494,9 +510,7 @@ impl Common {
 
     /// Counts a template that has ended out of its server.
     pub(crate) fn unbind_template(&self, server: ServerId) {
-        if let Some(load) = self.servers[server.index()].load() {
-            load.unbind_template();
-        }
+        self.servers[server.index()].count(Load::unbind_template);
     }
 
     /// Whether a connection is to end because its server is gone.

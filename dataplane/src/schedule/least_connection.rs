@@ -3,11 +3,15 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Query, Schedule};
+use super::tournament::Tournament;
+use super::{Plan, Query, Schedule};
 use crate::roster::{Member, Roster};
 
+/// Members from which on a tournament is cheaper than a search.
+const MANY: usize = 16;
+
 /// What counts as a server's load, before and after it is divided by the weight.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Least {
     /// `lc`: connections, an active one as much as 256 inactive ones; the weight does not count.
     Connections,
@@ -26,37 +30,54 @@ pub(super) fn overhead(member: &Member) -> u64 {
 }
 
 impl Least {
-    fn load(&self, member: &Member) -> u64 {
+    /// Whether one server is less loaded than another, compared without dividing.
+    pub(super) fn is_lighter(self, one: &Member, other: &Member) -> bool {
+        let (one_load, one_weight) = self.load(one);
+        let (other_load, other_weight) = self.load(other);
+        u128::from(other_load) * u128::from(one_weight)
+            > u128::from(one_load) * u128::from(other_weight)
+    }
+
+    /// Load and weight.
+    fn load(self, member: &Member) -> (u64, u32) {
+        let delay = || u64::from(member.load.active()) + 1;
         match self {
-            Self::Connections | Self::WeightedConnections => overhead(member),
-            Self::ExpectedDelay | Self::NeverQueue => u64::from(member.load.active()) + 1,
+            Self::Connections => (overhead(member), 1),
+            Self::WeightedConnections => (overhead(member), member.weight),
+            Self::ExpectedDelay => (delay(), member.weight),
+            // Nothing is less than an idle server's load, so the first of them wins.
+            Self::NeverQueue if member.load.active() == 0 => (0, 1),
+            Self::NeverQueue => (delay(), member.weight),
         }
+    }
+
+    /// The first of the least loaded among some members that take connections.
+    pub(super) fn search<'r>(
+        self,
+        members: impl Iterator<Item = (usize, &'r Member)>,
+    ) -> Option<usize> {
+        let able = members.filter(|(_, member)| member.is_eligible());
+        let lighter = |best: (usize, &'r Member), other: (usize, &'r Member)| {
+            if self.is_lighter(other.1, best.1) { other } else { best }
+        };
+        able.reduce(lighter).map(|(place, _)| place)
     }
 }
 
 impl Schedule for Least {
     fn pick(&self, roster: &Roster, _: &Query) -> Option<usize> {
-        let places = roster.members.iter().enumerate().filter(|(_, member)| member.is_eligible());
-        if let Self::NeverQueue = self
-            && let Some((place, _)) = places.clone().find(|(_, member)| member.load.active() == 0)
-        {
-            return Some(place);
+        match &*roster.plan {
+            Plan::Tournament(tournament) => tournament.winner(&roster.members),
+            _ => self.search(roster.members.iter().enumerate()),
         }
-        least(places.map(|(place, member)| {
-            let weight = if let Self::Connections = self { 1 } else { member.weight };
-            (place, self.load(member), weight)
-        }))
     }
-}
 
-/// The first place with the least load for its weight, compared without dividing.
-pub(super) fn least<P>(candidates: impl Iterator<Item = (P, u64, u32)>) -> Option<P> {
-    let lighter = |best: (P, u64, u32), other: (P, u64, u32)| {
-        let is_lighter =
-            u128::from(best.1) * u128::from(other.2) > u128::from(other.1) * u128::from(best.2);
-        if is_lighter { other } else { best }
-    };
-    candidates.reduce(lighter).map(|(place, ..)| place)
+    fn plan(&self, members: &[Member]) -> Plan {
+        if members.len() < MANY {
+            return Plan::None;
+        }
+        Plan::Tournament(Tournament::new(*self, members))
+    }
 }
 
 /// `twos`: two servers drawn by weight, of which the less loaded one takes the connection.
@@ -77,7 +98,7 @@ impl Schedule for Twos {
                 reached
             })
         });
-        least(drawn.into_iter().flatten().map(|(place, m)| (place, overhead(m), m.weight)))
+        Least::WeightedConnections.search(drawn.into_iter().flatten())
     }
 }
 

@@ -9,8 +9,8 @@ use core::net::IpAddr;
 use hashbrown::HashMap;
 use spin::Mutex;
 
-use super::least_connection::{least, overhead};
-use super::{Query, Schedule};
+use super::least_connection::{Least, overhead};
+use super::{Plan, Query, Schedule};
 use crate::roster::{Member, Roster};
 use crate::time::{TICKS_PER_SECOND, Tick};
 
@@ -79,7 +79,7 @@ impl Schedule for Locality {
                 return Some(place);
             }
         }
-        let place = wlc(roster.members.iter().enumerate())?;
+        let place = Least::WeightedConnections.pick(roster, query)?;
         let serial = roster.members[place].serial;
         match known {
             Some(entry) if self.replicates => entry.add(serial, query.now),
@@ -92,6 +92,10 @@ impl Schedule for Locality {
             None => {}
         }
         Some(place)
+    }
+
+    fn plan(&self, members: &[Member]) -> Plan {
+        Least::WeightedConnections.plan(members)
     }
 
     fn tick(&self, now: Tick, lblc_s: u32, lblcr_s: u32) {
@@ -128,7 +132,7 @@ impl Entry {
     /// The least loaded server of the set. A set that has not changed for long loses its most
     /// loaded one, which may be that very server.
     fn least(&mut self, roster: &Roster, now: Tick, expiration: u32) -> Option<usize> {
-        let least = wlc(self.members(roster));
+        let least = Least::WeightedConnections.search(self.members(roster));
         if self.servers.len() > 1 && now.since(self.changed) > expiration {
             let heavy = self.members(roster).filter(|(_, member)| member.weight > 0);
             let most = heavy.reduce(|most, other| {
@@ -151,12 +155,6 @@ impl Entry {
             self.changed = now;
         }
     }
-}
-
-/// The least loaded of some members that take connections.
-fn wlc<'r>(members: impl Iterator<Item = (usize, &'r Member)>) -> Option<usize> {
-    let eligible = members.filter(|(_, member)| member.is_eligible());
-    least(eligible.map(|(place, member)| (place, overhead(member), member.weight)))
 }
 
 /// Whether a server has more than it should while another has less than half.

@@ -9,6 +9,7 @@ mod least_connection;
 mod locality;
 mod maglev;
 mod round_robin;
+mod tournament;
 
 use alloc::boxed::Box;
 use core::fmt::Debug;
@@ -23,6 +24,7 @@ use least_connection::{Least, Twos};
 use locality::Locality;
 use maglev::Maglev;
 use round_robin::{RoundRobin, WeightedRoundRobin};
+pub use tournament::Tournament;
 
 /// Flag bit of `sh` and `mh`: try further when the hashed server takes no connections.
 pub const FALLBACK: u32 = 0x08;
@@ -52,8 +54,10 @@ pub enum Plan {
     /// Nothing.
     #[default]
     None,
-    /// Places of members by hash.
+    /// Places of members: by hash, or heaviest first.
     Table(Box<[u16]>),
+    /// Who is least loaded, kept up as loads change.
+    Tournament(Tournament),
     /// Levels of weight: the highest, and the step between them.
     Levels {
         /// The highest level.
@@ -77,9 +81,9 @@ pub trait Schedule: Debug + Send + Sync {
         Plan::None
     }
 
-    /// Servers that a service may have at most.
+    /// Servers that a service may have at most: plans hold places of 16 bits.
     fn most_servers(&self) -> usize {
-        usize::MAX
+        usize::from(u16::MAX)
     }
 
     /// Forgets what has not been used for long; called about once a second, by control.

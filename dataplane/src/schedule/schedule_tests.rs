@@ -1,11 +1,14 @@
 //! Choices against the kernel's recorded ones, and against sharing by several shards.
 
-use super::{Query, Scheduler, by_name};
+extern crate std;
+
+use super::{Plan, Query, Scheduler, by_name};
 use crate::roster::{Load, Member, Roster, ServerId};
 use crate::service::{Method, Protocol, ServiceKey};
 use crate::time::Tick;
 use alloc::{sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr};
+use proptest::prelude::*;
 
 /// Servers in roster order (newest first) with these weights; the oldest has order 1.
 fn members(weights: &[u32]) -> Vec<Member> {
@@ -142,6 +145,70 @@ fn an_active_connection_counts_as_256_inactive_ones() {
     assert_eq!(pick(), Some(0), "a tie goes to the first");
     servers[0].load.bind(false);
     assert_eq!(pick(), Some(1));
+}
+
+/// With many servers the least loaded one is kept track of; without a plan it is searched for.
+fn tracked_and_searched(name: &str, members: &[Member]) -> (Roster, Roster) {
+    let scheduler = scheduler(name);
+    let tracked = roster(&scheduler, members);
+    assert!(matches!(*tracked.plan, Plan::Tournament(_)));
+    let mut searched = roster(&scheduler, members);
+    searched.plan = Arc::default();
+    (tracked, searched)
+}
+
+fn picks_of(roster: &Roster) -> Option<usize> {
+    roster.scheduler.pick(roster, &ANYBODY)
+}
+
+proptest! {
+    #[test]
+    fn the_tracked_server_is_the_one_that_a_search_finds(
+        name in prop::sample::select(alloc::vec!["lc", "wlc", "sed", "nq"]),
+        weights in prop::collection::vec(0_u32..6, 16..70),
+        steps in prop::collection::vec((0_usize..70, 0_u8..4), 0..300),
+    ) {
+        let members = members(&weights);
+        members.iter().for_each(|member| member.load.set_thresholds(9, 5));
+        let (tracked, searched) = tracked_and_searched(name, &members);
+        prop_assert_eq!(picks_of(&tracked), picks_of(&searched));
+        for (place, step) in steps {
+            let place = place % members.len();
+            let load = &members[place].load;
+            let (active, inactive) = load.both();
+            match step {
+                0 => load.bind(true),
+                1 => load.bind(false),
+                2 if active > 0 => load.reclassify(false),
+                3 if inactive > 0 => load.unbind(false),
+                _ => continue,
+            }
+            tracked.load_changed(place as u32);
+            prop_assert_eq!(picks_of(&tracked), picks_of(&searched));
+        }
+    }
+}
+
+#[test]
+fn several_threads_keep_track_together() {
+    for name in ["lc", "wlc", "sed", "nq"] {
+        let members = members(&(0..100).map(|n| n % 7).collect::<Vec<_>>());
+        let (tracked, searched) = tracked_and_searched(name, &members);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (tracked, members) = (&tracked, &members);
+                scope.spawn(move || {
+                    for n in 0..5_000 {
+                        let place = (crate::hash::stretch(n, thread) % 100) as usize;
+                        members[place].load.bind(n % 3 != 0);
+                        tracked.load_changed(place as u32);
+                        let _ = picks_of(tracked);
+                    }
+                });
+            }
+        });
+        assert_eq!(picks_of(&tracked), picks_of(&searched), "{name}, once all is quiet");
+    }
 }
 
 #[test]
