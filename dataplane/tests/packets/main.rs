@@ -15,6 +15,7 @@ mod icmp;
 mod life;
 mod nat;
 mod neighbours;
+mod persistence;
 mod schedule;
 mod six;
 mod tunnel;
