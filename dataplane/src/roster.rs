@@ -235,3 +235,54 @@ impl Roster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(count: u32) -> Load {
+        let load = Load::default();
+        (0..count).for_each(|_| load.bind(true));
+        load
+    }
+
+    /// Recorded of Linux 6.1: full at the upper threshold, free again below three quarters of it.
+    #[test]
+    fn a_server_is_overloaded_between_its_thresholds() {
+        let load = Load::default();
+        load.set_thresholds(4, 0);
+        (0..3).for_each(|_| load.bind(true));
+        assert!(!load.is_overloaded());
+        load.bind(false);
+        assert!(load.is_overloaded(), "4 of 4");
+        load.unbind(false);
+        assert!(load.is_overloaded(), "3 are not less than three quarters of 4");
+        load.unbind(true);
+        assert!(!load.is_overloaded(), "2 are");
+        load.set_thresholds(3, 2);
+        load.bind(true);
+        load.unbind(true);
+        assert!(load.is_overloaded(), "2 are not less than the lower threshold");
+        load.unbind(true);
+        assert!(!load.is_overloaded(), "1 is");
+    }
+
+    /// An edit never marks a server, and only a higher threshold or none clears the mark.
+    #[test]
+    fn edits_of_thresholds_follow_the_kernels_rule() {
+        let load = with(5);
+        load.set_thresholds(3, 0);
+        assert!(!load.is_overloaded(), "one more gets in");
+        load.bind(true);
+        assert!(load.is_overloaded());
+        load.set_thresholds(3, 1);
+        load.set_thresholds(2, 1);
+        assert!(load.is_overloaded());
+        load.set_thresholds(4, 1);
+        assert!(!load.is_overloaded());
+        load.bind_template();
+        assert!(load.is_overloaded(), "a template is not counted, but looked at");
+        load.set_thresholds(0, 0);
+        assert!(!load.is_overloaded());
+    }
+}

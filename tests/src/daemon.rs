@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::lab::{DIRECTOR_INSIDE, DIRECTOR_OUTSIDE, Lab, Method, SERVICE};
+use crate::lab::{DIRECTOR_INSIDE, DIRECTOR_IPV6, DIRECTOR_OUTSIDE, Lab, Method, SERVICE};
 use crate::process::{Finished, Service, run, run_with_input};
 use crate::requirements::Binaries;
 
@@ -102,8 +102,12 @@ pub fn add_ports(command: &mut Command) -> &mut Command {
 }
 
 fn add_devices<'c>(command: &'c mut Command, [outside, inside]: [&str; 2]) -> &'c mut Command {
-    for (device, address) in [(outside, DIRECTOR_OUTSIDE), (inside, DIRECTOR_INSIDE)] {
+    let (outside6, inside6) = DIRECTOR_IPV6;
+    for (device, address, six) in
+        [(outside, DIRECTOR_OUTSIDE, outside6), (inside, DIRECTOR_INSIDE, inside6)]
+    {
         command.args(["--port", device, "--address", &format!("{address}/16")]);
+        command.args(["--address", &format!("{six}/64")]);
     }
     command
 }

@@ -25,6 +25,9 @@ pub const DIRECTOR_OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 9, 255, 254);
 /// The director's own address towards the servers, likewise.
 pub const DIRECTOR_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 255, 254);
 
+/// The director's IPv6 addresses towards the client and towards the servers.
+pub const DIRECTOR_IPV6: (&str, &str) = ("2001:db8:9::fffe", "2001:db8:1::fffe");
+
 /// How requests reach a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {

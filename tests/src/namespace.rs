@@ -99,6 +99,19 @@ impl Namespace {
             .with_context(|| format!("{} in {}", path.display(), self.name))
     }
 
+    /// Turns IPv6 on for one link and gives it an address, which is usable at once. False where the
+    /// kernel has no IPv6.
+    ///
+    /// # Errors
+    /// When `ip` says no.
+    pub fn enable_ipv6(&self, link: &str, address: &str) -> Result<bool> {
+        if self.set(&format!("ipv6/conf/{link}/disable_ipv6"), "0").is_err() {
+            return Ok(false);
+        }
+        self.ip(&format!("-6 addr replace {address} dev {link} nodad"))?;
+        Ok(true)
+    }
+
     fn disable_ipv6(&self, scope: &str) -> Result<()> {
         let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
         match self.enter(|| fs::write(&path, "1"))? {

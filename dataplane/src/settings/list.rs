@@ -117,7 +117,7 @@ pub const ALL: &[Setting] = &[
     ),
     setting(
         vs!("cache_bypass"),
-        true,
+        false,
         any(|s| &mut s.cache_bypass),
         "1: packets of a firewall-mark service without a server go on to where they were sent",
     ),
@@ -217,7 +217,7 @@ pub const ALL: &[Setting] = &[
     ),
     setting(
         vs!("pmtu_disc"),
-        true,
+        false,
         any(|s| &mut s.pmtu_disc),
         "packets too large on the way to a server: 1 refused if they must not be fragmented, 0 \
          fragmented in tunnels",

@@ -7,6 +7,7 @@
 
 mod control;
 mod hostile;
+mod ipv6;
 mod laboratory;
 mod lifecycle;
 mod refusal;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
     cases.extend(traffic::cases());
     cases.extend(control::cases());
     cases.extend(settings::cases());
+    cases.extend(ipv6::cases());
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
     cases.extend(hostile::cases());
