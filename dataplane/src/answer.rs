@@ -2,6 +2,7 @@
 //! connection takes.
 
 use crate::address_set::Role;
+use crate::common::Common;
 use crate::forward;
 use crate::frame::Frame;
 use crate::lane::{Lane, Staged, Way};
@@ -10,7 +11,6 @@ use crate::packet::icmp::{self, Complaint};
 use crate::packet::{self, Header, Network, protocol, reset};
 use crate::process::Refused;
 use crate::service::Method;
-use crate::shard::Common;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 

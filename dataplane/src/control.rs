@@ -7,6 +7,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
+use crate::common::Common;
 use crate::connection::{Connection, RecordId};
 use crate::forward;
 use crate::frame::Frame;
@@ -16,7 +17,7 @@ use crate::packet::icmp::{self, Icmp, Quote};
 use crate::packet::{Header, Network, Packet, ndp};
 use crate::process::{Refused, send_to_server};
 use crate::service::Method;
-use crate::shard::{Common, Shard};
+use crate::shard::Shard;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 

@@ -4,13 +4,13 @@ use alloc::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::address_set::{AddressSet, Role};
+use crate::common::Common;
 use crate::connection::RecordId;
 use crate::connection::{Connection, Table};
 use crate::hash::ClientHash;
 use crate::packet::{Network, Packet, protocol};
 use crate::roster::Roster;
 use crate::service::ServiceKey;
-use crate::shard::Common;
 use crate::time::{TICKS_PER_SECOND, Tick};
 
 /// Frames in a burst, at most.

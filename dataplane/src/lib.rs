@@ -5,7 +5,10 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`shard`], `process` | what one worker owns; the packet path |
+//! | [`shard`], `common`, `lane`, `server` | what one worker owns |
+//! | `process` | the packet path |
+//! | `open`, [`template`] | connections made, replaced, kept with their server |
+//! | `answer`, `control`, `resolve` | what the director says itself; ICMP; ARP and NDP |
 //! | [`packet`] | headers: checked, read, rewritten |
 //! | [`connection`] | the record, the table, the states |
 //! | [`schedule`], [`roster`] | choosing a real server |
@@ -22,6 +25,7 @@ pub mod address;
 mod address_set;
 mod answer;
 pub mod command;
+mod common;
 pub mod connection;
 mod control;
 pub mod counters;
@@ -41,6 +45,7 @@ pub mod refusal;
 mod resolve;
 pub mod roster;
 pub mod schedule;
+mod server;
 pub mod service;
 pub mod settings;
 pub mod shard;

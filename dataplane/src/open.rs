@@ -4,10 +4,12 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
+use crate::common::Common;
 use crate::connection::state::{Direction, State};
 use crate::connection::{Connection, Flags, RecordId};
 use crate::forward::nat;
 use crate::frame::Frame;
+use crate::hash::ClientHash;
 use crate::lane::{FTP, FTP_DATA, Lane, Staged};
 use crate::neighbour::NeighbourId;
 use crate::packet::{Header, Network, Packet, protocol};
@@ -15,7 +17,6 @@ use crate::process::{Refused, request};
 use crate::roster::{Load, Persistence, Roster, ServerId};
 use crate::schedule::Query;
 use crate::service::{ClientMask, Method, ServiceKey};
-use crate::shard::Common;
 use crate::template::{TemplateId, TemplateKey};
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, Verdict};
@@ -112,7 +113,7 @@ impl<A: Network> Lane<A> {
     pub(crate) fn insert(
         &mut self,
         common: &Common,
-        hash: crate::hash::ClientHash,
+        hash: ClientHash,
         connection: Connection<A>,
     ) -> Result<RecordId, Refused> {
         match self.connections.insert(hash, connection) {
@@ -138,12 +139,7 @@ impl<A: Network> Lane<A> {
         packet: &Packet<A>,
     ) -> Result<(Connection<A>, bool), Refused> {
         let Packet { ip, source_port, destination_port, .. } = *packet;
-        if ip.source.is_martian() {
-            return Err(A::MARTIAN.into());
-        }
-        if self.addresses.role(ip.source).has(Role::OURS) {
-            return Err(DropReason::SourceIsOurs.into());
-        }
+        self.check_source(&ip)?;
         let mark = if common.marks.is_empty() { 0 } else { common.mark_of(packet) };
         let Some(roster) = self.service(mark, packet) else {
             let is_virtual = self.addresses.role(ip.destination).has(Role::VIRTUAL);

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
+use crate::common::Common;
 use crate::connection::state::{Direction, State};
 use crate::connection::{Connection, RecordId};
 use crate::forward::{self, nat};
@@ -17,8 +18,9 @@ use crate::mark::mark_of;
 use crate::packet::checksum::Delta;
 use crate::packet::ethernet::{self, Link};
 use crate::packet::{self, Header, Network, Packet, protocol};
+use crate::server::ServerSlot;
 use crate::service::Method;
-use crate::shard::{Common, ServerSlot, Shard};
+use crate::shard::Shard;
 use crate::template::TemplateId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};

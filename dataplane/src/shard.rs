@@ -1,7 +1,6 @@
 //! What one worker owns, and everything but the packet path that it does: control's commands,
 //! next hops, expiry.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,23 +8,23 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
 use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
-use crate::connection::{Connection, RecordId, Table, TableSize};
+use crate::common::Common;
+use crate::connection::{Table, TableSize};
 use crate::counters::Counters;
 use crate::frame::{Frame, Host};
-use crate::hash::{ClientHash, HashKey};
-use crate::interface::{InterfaceId, NextHop, Topology};
+use crate::hash::HashKey;
+use crate::interface::{InterfaceId, Topology};
 use crate::lane::{BURST, Lane, Staged};
 use crate::limit::Limits;
-use crate::mark::MarkRule;
 use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
-use crate::packet::outer::OuterTemplate;
-use crate::packet::{Network, arp, ethernet, ndp, protocol};
-use crate::roster::{Load, Member, Roster, ServerId};
+use crate::packet::{Network, protocol};
+use crate::roster::{Member, Roster};
 use crate::schedule::Plan;
+use crate::server::ServerSlot;
 use crate::service::{Family, Method, ServiceKey};
 use crate::settings::Settings;
-use crate::template::{TemplateId, Templates};
+use crate::template::Templates;
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::{DropReason, ShardId};
 
@@ -41,10 +40,6 @@ const PAGE_RECORDS: u32 = 4096;
 const SWEEP: u32 = 256;
 /// Persistence templates looked at in one call.
 const SWEEP_TEMPLATES: usize = 64;
-/// Seconds for which a path's MTU is remembered.
-const PATH_MTU_S: u32 = 600;
-/// Path MTUs below this are not believed, as in Linux.
-const LEAST_PATH_MTU: u16 = 552;
 
 /// How large a shard's tables are, and its place among its peers.
 #[derive(Clone, Copy, Debug)]
@@ -65,110 +60,6 @@ pub struct ShardConfig {
     pub servers: usize,
     /// Next hops, at most.
     pub neighbours: u16,
-}
-
-/// A real server as a shard needs it for packets.
-pub(crate) struct ServerSlot {
-    /// The server's address and load; a deleted one's stay while connections refer to it.
-    server: Option<(IpAddr, Arc<Load>)>,
-    /// The roster that is to hear when the load changes, and the server's place in it.
-    ranked: Option<(Arc<Roster>, u32)>,
-    /// Whether it is in its service's roster.
-    pub(crate) is_available: bool,
-    /// Whether connections by NAT may exist, so that packets from it may be replies.
-    has_been_nat: bool,
-    /// Protocol of its service; TCP behind a firewall mark, as in the kernel.
-    protocol: u8,
-    /// How new connections reach it.
-    pub(crate) method: Method,
-    /// Its port; 0 keeps the packet's.
-    pub(crate) port: u16,
-    pub(crate) weight: u32,
-    pub(crate) hop: NeighbourId,
-    pub(crate) outer: OuterTemplate,
-    /// Largest packet, outer header included, that routers on the way to a tunnel server take,
-    /// and until when that is believed.
-    path_mtu: u16,
-    path_mtu_until: Tick,
-}
-
-impl Default for ServerSlot {
-    fn default() -> Self {
-        Self {
-            server: None,
-            ranked: None,
-            is_available: false,
-            has_been_nat: false,
-            protocol: 0,
-            method: Method::Nat,
-            port: 0,
-            weight: 0,
-            hop: NeighbourId::NONE,
-            outer: OuterTemplate::default(),
-            path_mtu: u16::MAX,
-            path_mtu_until: Tick(0),
-        }
-    }
-}
-
-impl ServerSlot {
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.server.as_ref().map(|(address, _)| *address)
-    }
-
-    /// Changes the server's load, and tells its roster.
-    pub(crate) fn count(&self, change: impl FnOnce(&Load)) {
-        if let Some((_, load)) = &self.server {
-            change(load);
-        }
-        if let Some((roster, place)) = &self.ranked {
-            roster.load_changed(*place);
-        }
-    }
-
-    /// Moves a connection of this server to the other class.
-    #[cold]
-    pub(crate) fn reclassify(&self, active: bool) {
-        self.count(|load| load.reclassify(active));
-    }
-
-    /// Largest inner packet of a tunnel on a link with this MTU.
-    #[inline]
-    pub(crate) fn tunnel_mtu(&mut self, now: Tick, link_mtu: u16) -> u16 {
-        if self.path_mtu != u16::MAX && now.reached(self.path_mtu_until) {
-            self.path_mtu = u16::MAX;
-        }
-        link_mtu.min(self.path_mtu).saturating_sub(self.outer.length() as u16)
-    }
-
-    /// Takes a router's word on what fits through the tunnel, if that is less than is known; says
-    /// what to tell the client. As in the kernel, what is new is told from the second time on.
-    pub(crate) fn learn_mtu(&mut self, now: Tick, link_mtu: u16, told: u16) -> u16 {
-        let is_known = self.path_mtu != u16::MAX;
-        let before = self.tunnel_mtu(now, link_mtu);
-        let told = told.max(LEAST_PATH_MTU);
-        if told < self.path_mtu.min(link_mtu) {
-            self.path_mtu = told;
-            self.path_mtu_until = now.after_seconds(PATH_MTU_S);
-        }
-        if is_known { self.tunnel_mtu(now, link_mtu) } else { before }
-    }
-}
-
-/// What the packet path needs beside a family's tables.
-pub(crate) struct Common {
-    pub(crate) id: ShardId,
-    pub(crate) shards: u16,
-    pub(crate) topology: Arc<Topology>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) settings: Settings,
-    pub(crate) servers: Box<[ServerSlot]>,
-    pub(crate) neighbours: Neighbours,
-    /// Numbers outer headers that may be fragmented, in steps that no other shard takes.
-    pub(crate) identification: u16,
-    pub(crate) marks: Arc<[MarkRule]>,
-    pub(crate) templates: Arc<Templates>,
-    limits: Limits,
 }
 
 /// One worker's share of the dataplane. `F` is the host's frame.
@@ -490,154 +381,6 @@ impl<F: Frame> Shard<F> {
                 IpAddr::V6(address) => self.v6.addresses.add(address, Role::SERVER),
             }
         }
-    }
-}
-
-impl Common {
-    /// Takes a connection out of the table and out of its server's count.
-    pub(crate) fn end<A: Network>(&self, connections: &mut Table<A>, id: RecordId) {
-        self.unbind(&connections.remove(id));
-    }
-
-    /// Counts a connection that has ended out of its server and its template.
-    pub(crate) fn unbind<A>(&self, ended: &Connection<A>) {
-        let is_active = ended.flags.is_active();
-        self.servers[ended.server.index()].count(|load| load.unbind(is_active));
-        if ended.template != TemplateId::NONE {
-            self.templates.release(ended.template);
-        }
-    }
-
-    /// Counts a template that has ended out of its server.
-    pub(crate) fn unbind_template(&self, server: ServerId) {
-        self.servers[server.index()].count(Load::unbind_template);
-    }
-
-    /// Whether a connection is to end because its server is gone.
-    pub(crate) fn abandons<A>(&self, connection: &Connection<A>) -> bool {
-        self.settings.expire_nodest_conn != 0 && self.is_gone(connection.server)
-    }
-
-    fn is_gone(&self, server: ServerId) -> bool {
-        !self.servers[server.index()].is_available
-    }
-
-    fn sweep_templates(&self, stripe: usize, slots: usize, now: Tick) {
-        let abandons = self.settings.expire_nodest_conn != 0;
-        let is_over = |server| abandons && self.is_gone(server);
-        self.templates.sweep(stripe, slots, now, is_over, |server| self.unbind_template(server));
-    }
-
-    /// A number for a packet of our own that may be fragmented, never 0.
-    pub(crate) fn identify(&mut self) -> u16 {
-        self.identification = self.identification.wrapping_add(self.shards);
-        self.identification.max(1)
-    }
-
-    /// Whether an ICMP error may be sent to a target now.
-    pub(crate) fn may_complain(&mut self, now: Tick, target: ClientHash) -> bool {
-        self.limits.allow(now, &self.settings, target, self.shards)
-    }
-
-    /// Whether a server of tunnels has this address.
-    pub(crate) fn is_tunnel_server(&self, address: IpAddr) -> bool {
-        self.servers.iter().any(|slot| {
-            slot.is_available && slot.method == Method::Tunnel && slot.address() == Some(address)
-        })
-    }
-
-    /// Whether a server behind NAT has this end.
-    pub(crate) fn is_nat_server(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
-        self.servers.iter().any(|slot| {
-            slot.is_available
-                && slot.method == Method::Nat
-                && (slot.protocol, slot.port, slot.address()) == (protocol, port, Some(address))
-        })
-    }
-
-    /// Asks for an unresolved next hop if it is time to.
-    fn ask<H: Host>(&mut self, now: Tick, host: &mut H, id: NeighbourId) -> Result<(), DropReason> {
-        if let Some(hop) = self.neighbours.ask(now, id)? {
-            self.send_request(host, hop);
-        }
-        Ok(())
-    }
-
-    /// Asks a link who has an address: by broadcast, or of the group that its holder listens to.
-    fn send_request<H: Host>(&self, host: &mut H, hop: NextHop) {
-        match (self.topology.source_for(hop), hop.address) {
-            (Some(IpAddr::V4(source)), IpAddr::V4(target)) => {
-                let write = |packet: &mut [u8], mac| {
-                    arp::write(packet, true, (mac, source), (Mac::default(), target));
-                };
-                self.send_own(
-                    host,
-                    hop.interface,
-                    Mac::BROADCAST,
-                    ethernet::ARP,
-                    arp::LENGTH,
-                    write,
-                );
-            }
-            (Some(IpAddr::V6(source)), IpAddr::V6(target)) => {
-                let to = ndp::multicast_mac(ndp::solicited_node(target));
-                let write = |packet: &mut [u8], mac| {
-                    ndp::write_solicitation(packet, source, mac, target);
-                };
-                let (ether_type, length) = (Ipv6Addr::ETHER_TYPE, ndp::SOLICITATION_LENGTH);
-                self.send_own(host, hop.interface, to, ether_type, length, write);
-            }
-            _ => {}
-        }
-    }
-
-    /// Tells a link, unasked, that an address is here.
-    fn announce<H: Host>(&self, host: &mut H, interface: InterfaceId, address: IpAddr) {
-        match address {
-            IpAddr::V4(address) => {
-                let write = |packet: &mut [u8], mac| {
-                    arp::write(packet, true, (mac, address), (Mac::default(), address));
-                };
-                self.send_own(host, interface, Mac::BROADCAST, ethernet::ARP, arp::LENGTH, write);
-            }
-            IpAddr::V6(address) => {
-                let to = ndp::multicast_mac(ndp::ALL_NODES);
-                let write = |packet: &mut [u8], mac| {
-                    ndp::write_advertisement(packet, address, mac, ndp::ALL_NODES, address, false);
-                };
-                let (ether_type, length) = (Ipv6Addr::ETHER_TYPE, ndp::ADVERTISEMENT_LENGTH);
-                self.send_own(host, interface, to, ether_type, length, write);
-            }
-        }
-    }
-
-    /// Sends a packet of our own to a station of a link; `write` fills it in, given our address.
-    fn send_own<H: Host>(
-        &self,
-        host: &mut H,
-        interface: InterfaceId,
-        to: Mac,
-        ether_type: u16,
-        length: usize,
-        write: impl FnOnce(&mut [u8], Mac),
-    ) {
-        let interface = self.topology.interface(interface);
-        let header = ethernet::LinkHeader::new(to, interface.mac, interface.vlan, ether_type);
-        let Some(mut frame) = host.allocate(header.length() + length) else {
-            self.counters.count_drop(DropReason::BufferEmpty, 1);
-            return;
-        };
-        let bytes = frame.bytes_mut();
-        header.write(bytes);
-        write(&mut bytes[header.length()..], interface.mac);
-        host.send(interface.port, frame);
-    }
-}
-
-impl Topology {
-    /// The outer header towards a tunnel server; `None` when no route leads there.
-    fn outer_template(&self, server: IpAddr) -> Option<OuterTemplate> {
-        OuterTemplate::new(self.source_for(self.next_hop(server)?)?, server)
     }
 }
 
