@@ -142,6 +142,10 @@ impl Rig {
     pub(crate) fn step(&mut self, step: &Step) -> Checked {
         self.said.clear();
         match step {
+            // A connection of the same burst must not make a reply ambiguous.
+            Step::Packets { shard, packets } if self.may_confuse(packets) => {
+                packets.iter().try_for_each(|packet| self.packets(*shard, &[*packet]))?;
+            }
             Step::Packets { shard, packets } => self.packets(*shard, packets)?,
             Step::Error { shard, error } => self.error(*shard, error)?,
             Step::Garbage { shard, port, bytes } => {
@@ -158,6 +162,19 @@ impl Rig {
     }
 
     // Packets.
+
+    /// Whether a burst holds a reply, and a request of the same client to another end.
+    fn may_confuse(&self, packets: &[Datagram]) -> bool {
+        packets.iter().any(|reply| {
+            self.model.replied_to(reply).first().is_some_and(|&place| {
+                let virtual_end = self.model.connections[place].virtual_end;
+                packets.iter().any(|other| {
+                    (other.protocol, other.source) == (reply.protocol, reply.destination)
+                        && other.destination != virtual_end
+                })
+            })
+        })
+    }
 
     fn packets(&mut self, shard: usize, packets: &[Datagram]) -> Checked {
         // A server that answers the same client on two connections cannot be understood.

@@ -526,16 +526,21 @@ impl Generator {
             ServiceKey::Address { address, port, .. } if port != 0 => {
                 8000 + port + 1000 * place(address)
             }
-            _ => 0,
+            // Of any port, or behind a mark.
+            _ => self.random.of(&[0, 0, 9000]),
         };
-        let upper = if self.uses_thresholds { self.random.of(&[0, 0, 1, 2, 3, 5, 8]) } else { 0 };
+        let upper =
+            if self.uses_thresholds { self.random.of(&[0, 0, 1, 2, 3, 4, 4, 8]) } else { 0 };
+        // 0 stands for three quarters.
+        let lower = if self.random.percent(60) { 0 } else { self.random.below(upper as usize + 1) };
+        let lower = lower as u32;
         ServerSpec {
             address,
             port: if method != Method::Nat && self.random.percent(20) { 0 } else { port },
             method,
-            weight: self.random.of(&[0, 1, 1, 1, 2, 3, 4, 6, 10]),
+            weight: self.random.of(&[0, 0, 1, 1, 1, 2, 3, 4, 6, 10]),
             upper_threshold: upper,
-            lower_threshold: self.random.below(upper as usize + 1) as u32,
+            lower_threshold: lower,
             tunnel: TunnelSpec::default(),
         }
     }

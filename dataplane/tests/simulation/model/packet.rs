@@ -70,7 +70,8 @@ impl Model {
         self.services.values().any(|service| {
             let fits = match service.spec.key {
                 ServiceKey::Address { protocol: other, .. } => other as u8 == protocol,
-                ServiceKey::Mark { .. } => true,
+                // Kept as TCP.
+                ServiceKey::Mark { .. } => protocol == TCP,
             };
             fits && service.list.iter().any(|&server| {
                 let spec = &self.servers[server].spec;
