@@ -15,9 +15,10 @@ use crate::forward::{self, nat};
 use crate::frame::{Frame, Host};
 use crate::lane::{BURST, Lane, Staged, Way};
 use crate::mark::mark_of;
+use crate::neighbour::Hop;
 use crate::packet::checksum::Delta;
 use crate::packet::ethernet::{self, Link};
-use crate::packet::{self, Header, Network, Packet, protocol};
+use crate::packet::{self, Header, Network, Packet, ipv4, ipv6, protocol};
 use crate::server::ServerSlot;
 use crate::service::Method;
 use crate::shard::Shard;
@@ -295,20 +296,55 @@ pub(crate) fn send_to_server<F: Frame, A: Network>(
         Method::Direct => A::hop(forward::open(frame, l3, ip, 0, hop)?, Delta::NONE),
         Method::Nat => translate(forward::open(frame, l3, ip, 0, hop)?),
         Method::Tunnel => {
-            let outer = slot.outer.length();
-            let tunnel_mtu = slot.tunnel_mtu(now, hop.mtu);
-            if ip.total_length > tunnel_mtu {
-                return Err(Refused { reason: DropReason::TooBig, mtu: tunnel_mtu });
-            }
-            let l3 = forward::open(frame, l3, ip, outer, hop)?;
-            A::hop(&mut l3[outer..], Delta::NONE);
-            let inner = A::inner(&l3[outer..]);
             common.identification = common.identification.wrapping_add(common.shards);
             let identification = common.identification.max(1);
-            slot.outer.write(l3, inner, ip.total_length, A::IN_IP, identification);
+            // Two constant lengths compile to better code than a variable one.
+            if slot.outer.length() == ipv4::HEADER_LENGTH {
+                wrap::<{ ipv4::HEADER_LENGTH }, F, A>(
+                    frame,
+                    l3,
+                    ip,
+                    slot,
+                    now,
+                    hop,
+                    identification,
+                )?;
+            } else {
+                wrap::<{ ipv6::HEADER_LENGTH }, F, A>(
+                    frame,
+                    l3,
+                    ip,
+                    slot,
+                    now,
+                    hop,
+                    identification,
+                )?;
+            }
         }
     }
     Ok(forward::send(hop, slot.hop))
+}
+
+/// Puts an outer header of `OUTER` bytes in front of a packet.
+#[inline(always)]
+fn wrap<const OUTER: usize, F: Frame, A: Network>(
+    frame: &mut F,
+    l3: u16,
+    ip: &Header<A>,
+    slot: &mut ServerSlot,
+    now: Tick,
+    hop: &Hop,
+    identification: u16,
+) -> Result<(), Refused> {
+    let tunnel_mtu = slot.tunnel_mtu(now, hop.mtu);
+    if ip.total_length > tunnel_mtu {
+        return Err(Refused { reason: DropReason::TooBig, mtu: tunnel_mtu });
+    }
+    let l3 = forward::open(frame, l3, ip, OUTER, hop)?;
+    A::hop(&mut l3[OUTER..], Delta::NONE);
+    let inner = A::inner(&l3[OUTER..]);
+    slot.outer.write(l3, inner, ip.total_length, A::IN_IP, identification);
+    Ok(())
 }
 
 /// A packet from a real server behind NAT. A deleted server's replies still pass, uncounted. One

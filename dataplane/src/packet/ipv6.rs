@@ -9,7 +9,7 @@ use crate::frame::Checksum;
 use crate::verdict::DropReason;
 
 /// Length of the fixed header.
-const HEADER_LENGTH: usize = 40;
+pub const HEADER_LENGTH: usize = 40;
 /// Extension headers looked through for the transport header.
 const MOST_EXTENSIONS: usize = 8;
 

@@ -5,7 +5,7 @@ pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
-mod ipv6;
+pub mod ipv6;
 pub mod ndp;
 pub mod outer;
 pub mod reset;
