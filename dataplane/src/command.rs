@@ -21,6 +21,8 @@ pub enum Command {
     RemoveService(ServiceKey),
     /// Frees the slot of a deleted server that no connection refers to any more.
     ReleaseServer(ServerId),
+    /// Nothing: the change is part of a batch, whose commands come at its end.
+    Deferred,
     /// Puts settings in force.
     PutSettings(Settings),
     /// Replaces the rules for firewall marks.

@@ -5,24 +5,26 @@
 //! that cannot fail. Nothing has changed when an operation is refused.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use hashbrown::HashMap;
 
 use crate::command::Command;
+use crate::estimator::{Estimator, Rates};
 use crate::refusal::Refusal;
 use crate::roster::{Load, Member, Persistence, Roster, ServerId};
 use crate::schedule::{self, Plan, Scheduler};
-use crate::service::{
-    Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind,
-};
+use crate::service::{Family, Method, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind};
 use crate::settings::Settings;
 use crate::time::Tick;
 
 /// Seconds for which a deleted server without connections is remembered, so that it can come back
 /// with its counters.
 const REMEMBER_S: u32 = 120;
+/// Broadcast address of the network that every Linux has on `lo`.
+const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 
 /// Reads what a server's slot has counted since the daemon started, summed over all shards.
 pub type ReadTraffic<'a> = &'a dyn Fn(ServerId) -> Traffic;
@@ -33,6 +35,15 @@ pub struct Director {
     service_limit: usize,
     free_slots: Vec<ServerId>,
     deleted: Vec<Deleted>,
+    /// Broadcast addresses of the director's own networks.
+    broadcasts: Vec<Ipv4Addr>,
+    /// Slots that have ever been used: those with lower numbers.
+    slots_used: u32,
+    /// All traffic when it was zeroed.
+    zeroed: Traffic,
+    estimator: Estimator,
+    /// Whether changes wait for the end of a batch; then the services that have changed.
+    batch: Option<Vec<ServiceKey>>,
     /// Of the next server that there has never been.
     next_serial: u64,
 }
@@ -43,12 +54,15 @@ struct Service {
     /// The scheduler's for the servers as they are.
     plan: Arc<Plan>,
     /// Newest first, as the kernel keeps them.
-    servers: Vec<Server>,
+    servers: VecDeque<Server>,
     next_order: u32,
     /// What deleted servers had counted for the service.
     retired: Traffic,
     /// The service's traffic when it was zeroed.
     zeroed: Traffic,
+    estimator: Estimator,
+    /// Whether the shards have not been told of the last changes yet.
+    is_stale: bool,
 }
 
 struct Server {
@@ -58,6 +72,7 @@ struct Server {
     origin: Traffic,
     /// What the slot had counted when the server was zeroed.
     zeroed: Traffic,
+    estimator: Estimator,
 }
 
 /// A deleted server, whose connections may still exist.
@@ -76,6 +91,8 @@ pub struct ServiceView<'a> {
     pub spec: &'a ServiceSpec,
     /// Counted since it was zeroed.
     pub traffic: Traffic,
+    /// Traffic per second.
+    pub rates: Rates,
     /// Its servers, newest first.
     pub servers: Vec<ServerView<'a>>,
 }
@@ -88,6 +105,8 @@ pub struct ServerView<'a> {
     pub load: &'a Load,
     /// Counted since it was zeroed.
     pub traffic: Traffic,
+    /// Traffic per second.
+    pub rates: Rates,
 }
 
 impl Director {
@@ -99,8 +118,38 @@ impl Director {
             service_limit,
             free_slots: (0..server_limit as u32).rev().map(ServerId).collect(),
             deleted: Vec::new(),
+            broadcasts: Vec::new(),
+            slots_used: 0,
+            zeroed: Traffic::default(),
+            estimator: Estimator::default(),
+            batch: None,
             next_serial: 0,
         }
+    }
+
+    /// Names the broadcast addresses of the director's own networks, which no server can have.
+    pub fn set_broadcasts(&mut self, broadcasts: Vec<Ipv4Addr>) {
+        self.broadcasts = broadcasts;
+    }
+
+    /// Whether changes of services wait from now on for [`Director::end_batch`], so that many of
+    /// them cost one command for each service. Operations return [`Command::Deferred`] then, but
+    /// for the removal of services.
+    pub fn begin_batch(&mut self) {
+        self.batch.get_or_insert_default();
+    }
+
+    /// Ends a batch: what the shards are to be told of it.
+    pub fn end_batch(&mut self) -> Vec<Command> {
+        let changed = self.batch.take().unwrap_or_default();
+        let mut commands = Vec::new();
+        for key in changed {
+            // Deleted since, or changed twice.
+            if let Some(service) = self.services.get_mut(&key).filter(|service| service.is_stale) {
+                commands.push(service.changed());
+            }
+        }
+        commands
     }
 
     /// Adds a virtual service.
@@ -118,13 +167,15 @@ impl Director {
         let mut service = Service {
             scheduler: Arc::new(scheduler),
             plan: Arc::default(),
-            servers: Vec::new(),
+            servers: VecDeque::new(),
             next_order: 1,
             retired: Traffic::default(),
             zeroed: Traffic::default(),
+            estimator: Estimator::default(),
+            is_stale: false,
             spec,
         };
-        let command = service.changed();
+        let command = changed(&mut self.batch, &mut service);
         self.services.insert(service.spec.key, service);
         Ok(command)
     }
@@ -138,12 +189,14 @@ impl Director {
         let scheduler = judge_service(&spec)?;
         let keeps_scheduler = spec.scheduler == service.spec.scheduler;
         service.spec = spec;
-        if keeps_scheduler {
+        if keeps_scheduler && !service.is_stale {
             // Its servers have not changed either, so it is told nothing and forgets nothing.
             return Ok(service.put());
         }
-        service.scheduler = Arc::new(scheduler);
-        Ok(service.changed())
+        if !keeps_scheduler {
+            service.scheduler = Arc::new(scheduler);
+        }
+        Ok(changed(&mut self.batch, service))
     }
 
     /// Deletes a virtual service. Its connections stay, and their packets are dropped.
@@ -184,8 +237,7 @@ impl Director {
         if service.place_of(spec.address, spec.port).is_some() {
             return Err(Refusal::ServerExists);
         }
-        judge_address(spec.address)?;
-        judge_support(&spec, key.family())?;
+        judge_address(spec.address, &self.broadcasts)?;
         if service.servers.len() >= service.scheduler.most_servers() {
             return Err(Refusal::InvalidOperation);
         }
@@ -202,18 +254,21 @@ impl Director {
                 let id = self.free_slots.pop().ok_or(Refusal::NoMemory)?;
                 let (origin, zeroed) = (Traffic::default(), Traffic::default());
                 self.next_serial += 1;
+                self.slots_used = self.slots_used.max(id.0 + 1);
                 let member = new_member(id, self.next_serial, &spec);
-                (Server { spec, member, origin, zeroed }, true)
+                let estimator = Estimator::default();
+                (Server { spec, member, origin, zeroed, estimator }, true)
             }
         };
-        server.set(spec);
+        server.set(spec, key.family());
         server.origin = read(server.member.id);
+        server.estimator = Estimator::new(server.origin);
         if starts_anew {
             server.zeroed = server.origin;
         }
         server.member.order = service.take_order();
-        service.servers.insert(0, server);
-        Ok(service.changed())
+        service.servers.push_front(server);
+        Ok(changed(&mut self.batch, service))
     }
 
     /// Replaces weight, method and thresholds of a real server; it keeps its place.
@@ -224,9 +279,8 @@ impl Director {
         let service = self.services.get_mut(key).ok_or(Refusal::ServiceNotDefined)?;
         judge_server(&spec, key.family())?;
         let place = service.place_of(spec.address, spec.port).ok_or(Refusal::NoSuchServer)?;
-        judge_support(&spec, key.family())?;
-        service.servers[place].set(spec);
-        Ok(service.changed())
+        service.servers[place].set(spec, key.family());
+        Ok(changed(&mut self.batch, service))
     }
 
     /// Takes a real server out of its service.
@@ -242,11 +296,11 @@ impl Director {
     ) -> Result<Command, Refusal> {
         let service = self.services.get_mut(key).ok_or(Refusal::ServiceNotDefined)?;
         let place = service.place_of(address, port).ok_or(Refusal::NoSuchServer)?;
-        let server = service.servers.remove(place);
+        let server = service.servers.remove(place).expect("it has just been found");
         service.retire(&server, read);
         let deleted = Deleted { service: *key, server, with_service: false, idle_since: None };
         self.deleted.push(deleted);
-        Ok(service.changed())
+        Ok(changed(&mut self.batch, service))
     }
 
     /// Sets the counters of a service and its servers to zero, or all of them.
@@ -258,9 +312,38 @@ impl Director {
             Some(key) => {
                 self.services.get_mut(key).ok_or(Refusal::NoSuchService)?.zero(read);
             }
-            None => self.services.values_mut().for_each(|service| service.zero(read)),
+            None => {
+                self.services.values_mut().for_each(|service| service.zero(read));
+                self.zeroed = self.everything(read);
+                self.estimator = Estimator::new(self.zeroed);
+            }
         }
         Ok(())
+    }
+
+    /// All traffic since it was zeroed, of servers deleted meanwhile too, and per second.
+    #[must_use]
+    pub fn total(&self, read: ReadTraffic<'_>) -> (Traffic, Rates) {
+        (self.everything(read) - self.zeroed, self.estimator.rates())
+    }
+
+    fn everything(&self, read: ReadTraffic<'_>) -> Traffic {
+        let mut total = Traffic::default();
+        (0..self.slots_used).for_each(|slot| total += read(ServerId(slot)));
+        total
+    }
+
+    /// Takes a sample of all counters for the rates. To be called every
+    /// [`PERIOD_S`](crate::estimator::PERIOD_S) seconds.
+    pub fn estimate(&mut self, read: ReadTraffic<'_>) {
+        self.estimator.sample(self.everything(read));
+        for service in self.services.values_mut() {
+            let total = service.total(read);
+            service.estimator.sample(total);
+            for server in &mut service.servers {
+                server.estimator.sample(read(server.member.id));
+            }
+        }
     }
 
     /// Every service, in no particular order.
@@ -311,6 +394,7 @@ impl Director {
 
     /// Forgets the deleted servers that `may_go` says, which is told whether they are idle.
     fn forget(&mut self, mut may_go: impl FnMut(&mut Deleted, bool) -> bool) -> Vec<Command> {
+        assert!(self.batch.is_none(), "shards may not have heard yet that a server is deleted");
         let mut commands = Vec::new();
         let free_slots = &mut self.free_slots;
         self.deleted.retain_mut(|deleted| {
@@ -327,9 +411,20 @@ impl Director {
     }
 }
 
+/// What the shards are to be told of a changed service: nothing yet during a batch.
+fn changed(batch: &mut Option<Vec<ServiceKey>>, service: &mut Service) -> Command {
+    let Some(batch) = batch else { return service.changed() };
+    if !service.is_stale {
+        service.is_stale = true;
+        batch.push(service.spec.key);
+    }
+    Command::Deferred
+}
+
 impl Service {
     /// Tells the scheduler of a change, and the shards by the command returned.
     fn changed(&mut self) -> Command {
+        self.is_stale = false;
         let members = self.members();
         self.plan = Arc::new(self.scheduler.plan(&members));
         self.put_with(members)
@@ -392,8 +487,10 @@ impl Service {
 
     fn zero(&mut self, read: ReadTraffic<'_>) {
         self.zeroed = self.total(read);
+        self.estimator = Estimator::new(self.zeroed);
         for server in &mut self.servers {
             server.zeroed = read(server.member.id);
+            server.estimator = Estimator::new(server.zeroed);
         }
     }
 
@@ -402,17 +499,20 @@ impl Service {
             spec: &server.spec,
             load: &server.member.load,
             traffic: read(server.member.id) - server.zeroed,
+            rates: server.estimator.rates(),
         };
         ServiceView {
             spec: &self.spec,
             traffic: self.total(read) - self.zeroed,
+            rates: self.estimator.rates(),
             servers: self.servers.iter().map(server_view).collect(),
         }
     }
 }
 
 impl Server {
-    fn set(&mut self, spec: ServerSpec) {
+    /// Takes the attributes of a server of a service of this family.
+    fn set(&mut self, spec: ServerSpec, family: Family) {
         self.spec = spec;
         self.member.weight = spec.weight as u32;
         if self.member.weight != 0 {
@@ -420,6 +520,8 @@ impl Server {
         }
         self.member.load.set_thresholds(spec.upper_threshold, spec.lower_threshold);
         self.member.method = spec.method;
+        self.member.is_plain_tunnel =
+            spec.tunnel.kind == TunnelKind::Ipip && Family::of(spec.address) == family;
     }
 }
 
@@ -431,23 +533,18 @@ fn new_member(id: ServerId, serial: u64, spec: &ServerSpec) -> Member {
         weight: 0,
         last_weight: 0,
         method: spec.method,
+        is_plain_tunnel: true,
         address: spec.address,
         port: spec.port,
         load: Arc::default(),
     }
 }
 
-/// The scheduler of a service that this version can serve.
+/// The scheduler of a service, if it and the persistence engine exist.
 fn judge_service(spec: &ServiceSpec) -> Result<Scheduler, Refusal> {
-    let scheduler = schedule::by_name(&spec.scheduler).ok_or(Refusal::SchedulerOrEngineNotFound)?;
-    let unsupported = match spec.key {
-        ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
-            Some("SCTP services are not supported yet")
-        }
-        _ if spec.persistence_engine.is_some() => Some("persistence engines are not supported yet"),
-        _ => None,
-    };
-    unsupported.map_or(Ok(scheduler), |what| Err(Refusal::Unsupported(what)))
+    let has_engine = spec.persistence_engine.as_deref().is_none_or(|name| name == "sip");
+    let scheduler = schedule::by_name(&spec.scheduler).filter(|_| has_engine);
+    scheduler.ok_or(Refusal::SchedulerOrEngineNotFound)
 }
 
 /// The kernel's tests of a server, up to whether it exists.
@@ -463,23 +560,15 @@ fn judge_server(spec: &ServerSpec, family: Family) -> Result<(), Refusal> {
 }
 
 /// A server's address must be a host's.
-fn judge_address(address: IpAddr) -> Result<(), Refusal> {
+fn judge_address(address: IpAddr, broadcasts: &[Ipv4Addr]) -> Result<(), Refusal> {
     let is_a_host = match address {
-        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_broadcast() && !v4.is_multicast(),
+        IpAddr::V4(v4) => {
+            let is_group = v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast();
+            !is_group && v4 != LOOPBACK_BROADCAST && !broadcasts.contains(&v4)
+        }
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
     };
     if is_a_host { Ok(()) } else { Err(Refusal::InvalidOperation) }
-}
-
-fn judge_support(spec: &ServerSpec, family: Family) -> Result<(), Refusal> {
-    let unsupported = if Family::of(spec.address) != family {
-        Some("tunnels to servers of the other address family are not supported yet")
-    } else if spec.method == Method::Tunnel && spec.tunnel.kind != TunnelKind::Ipip {
-        Some("tunnels other than ipip are not supported yet")
-    } else {
-        None
-    };
-    unsupported.map_or(Ok(()), |what| Err(Refusal::Unsupported(what)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::schedule::Query;
-use crate::service::{ClientMask, TunnelSpec};
+use crate::service::{ClientMask, Protocol, TunnelSpec};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -142,31 +142,12 @@ fn services_are_refused_in_the_kernels_order() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused_after_the_kernels_tests() {
-    let is_unsupported = |result: Result<Command, Refusal>| {
-        assert!(matches!(result, Err(Refusal::Unsupported(_))), "{result:?}");
-    };
+fn engines_that_do_not_exist_are_refused() {
     let udp = key_of(Protocol::Udp, "10.9.0.100", 80);
-    let specs = [
-        service(key_of(Protocol::Sctp, "10.9.0.100", 80)),
-        ServiceSpec { persistence_engine: Some("sip".into()), ..service(udp) },
-    ];
-    for spec in specs {
-        is_unsupported(usual().add_service(spec.clone()));
-        let misnamed = ServiceSpec { scheduler: "wcl".into(), ..spec };
-        let refusal = usual().add_service(misnamed).unwrap_err();
-        assert_eq!(refusal, Refusal::SchedulerOrEngineNotFound);
-    }
-    let edited = ServiceSpec { persistence_engine: Some("sip".into()), ..service(key()) };
-    is_unsupported(usual().edit_service(edited));
-    let mut gue = ServerSpec { method: Method::Tunnel, ..server(3) };
-    gue.tunnel.kind = TunnelKind::Gue;
-    is_unsupported(add(&mut usual(), gue));
-    gue.address = server(1).address;
-    assert_eq!(add(&mut usual(), gue).unwrap_err(), Refusal::ServerExists);
-    is_unsupported(usual().edit_server(&key(), gue));
-    let v6 = ServerSpec { method: Method::Tunnel, ..at("2001:db8::1") };
-    is_unsupported(add(&mut usual(), v6));
+    let with =
+        |engine: &str| ServiceSpec { persistence_engine: Some(engine.into()), ..service(udp) };
+    assert!(usual().add_service(with("sip")).is_ok());
+    refused("a wrong engine", Refusal::SchedulerOrEngineNotFound, |d| d.add_service(with("pis")));
 }
 
 #[test]
@@ -532,4 +513,76 @@ fn idle_deleted_servers_can_be_forgotten_at_once() {
     assert_eq!(director.forget_idle().len(), 1, "the other has a connection");
     add(&mut director, server(3)).unwrap();
     assert_eq!(add(&mut director, server(4)).unwrap_err(), Refusal::NoMemory);
+}
+
+#[test]
+fn a_batch_costs_one_command_for_each_service_that_is_left() {
+    let mut director = usual();
+    let udp = key_of(Protocol::Udp, "10.9.0.100", 80);
+    director.begin_batch();
+    for command in [
+        add(&mut director, server(3)),
+        delete(&mut director, 1),
+        director.edit_server(&key(), ServerSpec { weight: 7, ..server(2) }),
+        director.add_service(service(udp)),
+    ] {
+        assert!(matches!(command, Ok(Command::Deferred)), "{command:?}");
+    }
+    let refused = add(&mut director, server(3)).unwrap_err();
+    assert_eq!(refused, Refusal::ServerExists, "what waits is true already");
+    director.begin_batch();
+    assert!(matches!(director.delete_service(&udp), Ok(Command::RemoveService(_))));
+    let commands = director.end_batch();
+    let [Command::PutService(roster)] = &commands[..] else { panic!("{commands:?}") };
+    let weights: Vec<_> = roster.members.iter().map(|m| (m.address, m.weight)).collect();
+    assert_eq!(weights, [(server(3).address, 1), (server(2).address, 7)]);
+    assert!(director.end_batch().is_empty());
+    assert!(matches!(delete(&mut director, 3), Ok(Command::PutService(_))), "the batch is over");
+}
+
+/// `-E` in a batch must not hide what was changed before it.
+#[test]
+fn an_edit_in_a_batch_carries_the_changes_before_it() {
+    let mut director = usual();
+    director.begin_batch();
+    add(&mut director, server(3)).unwrap();
+    let edited = ServiceSpec { persistence_s: Some(300), ..service(key()) };
+    assert!(matches!(director.edit_service(edited), Ok(Command::Deferred)));
+    let commands = director.end_batch();
+    let [Command::PutService(roster)] = &commands[..] else { panic!("{commands:?}") };
+    assert_eq!((roster.members.len(), roster.persistence.is_some()), (3, true));
+}
+
+#[test]
+fn broadcast_addresses_of_own_networks_are_no_servers() {
+    let mut director = usual();
+    director.set_broadcasts(vec![Ipv4Addr::new(10, 1, 255, 255)]);
+    for address in ["10.1.255.255", "127.255.255.255"] {
+        assert_eq!(add(&mut director, at(address)).unwrap_err(), Refusal::InvalidOperation);
+    }
+    for address in ["10.1.255.254", "127.255.255.254"] {
+        assert!(add(&mut director, at(address)).is_ok());
+    }
+}
+
+#[test]
+fn totals_and_rates_cover_servers_that_are_gone() {
+    let (mut director, slots) = (usual(), Slots::default());
+    let read = |id| slots.read(id);
+    slots.count(0, 200, 1000);
+    director.estimate(&read);
+    let rates = |director: &Director| {
+        let view = director.service(&key(), &read).unwrap();
+        (director.total(&read).1.connections, view.rates.connections, view.servers[1].rates)
+    };
+    let (all, service, server) = rates(&director);
+    assert_eq!((all, service, server.connections), (25, 25, 25));
+    assert_eq!((server.in_packets, server.out_packets), (125, 250));
+    delete(&mut director, 1).unwrap();
+    assert_eq!(director.total(&read).0.connections, 200);
+    director.zero(None, &read).unwrap();
+    let (total, rates) = director.total(&read);
+    assert_eq!((total, rates), (Traffic::default(), Rates::default()));
+    slots.count(0, 1, 1);
+    assert_eq!(director.total(&read).0.connections, 1, "a deleted server still answers");
 }

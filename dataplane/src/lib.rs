@@ -16,6 +16,7 @@
 //! | [`interface`], [`neighbour`] | where the director stands, and its next hops |
 //! | [`settings`], [`mark`] | what else may be tuned; firewall marks |
 //! | [`director`], [`service`], [`command`] | what control says, and how shards hear of it |
+//! | [`estimator`] | traffic per second |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod connection;
 mod control;
 pub mod counters;
 pub mod director;
+pub mod estimator;
 pub mod forward;
 pub mod frame;
 pub mod hash;

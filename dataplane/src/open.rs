@@ -170,7 +170,12 @@ impl<A: Network> Lane<A> {
             let reason = if is_other { DropReason::NoService } else { DropReason::NoDestination };
             return Err(reason.into());
         };
-        let real = A::from_ip(choice.real.0).expect("servers have their service's family");
+        let Some(real) = A::from_ip(choice.real.0) else {
+            if choice.template != TemplateId::NONE {
+                common.templates.release(choice.template);
+            }
+            return Err(DropReason::TunnelKind.into());
+        };
         let real_port = if choice.real.1 == 0 { destination_port } else { choice.real.1 };
         let (header_delta, transport_delta) =
             nat::deltas((ip.destination, destination_port), (real, real_port));

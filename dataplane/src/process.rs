@@ -309,6 +309,8 @@ pub(crate) fn send_to_server<F: Frame, A: Network>(
                     hop,
                     identification,
                 )?;
+            } else if slot.outer.length() == 0 {
+                return Err(DropReason::TunnelKind.into());
             } else {
                 wrap::<{ ipv6::HEADER_LENGTH }, F, A>(
                     frame,

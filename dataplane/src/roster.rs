@@ -175,6 +175,8 @@ pub struct Member {
     pub last_weight: u32,
     /// How requests reach it.
     pub method: Method,
+    /// Whether it is behind a tunnel that packets can be wrapped for: IP in IP of the same family.
+    pub is_plain_tunnel: bool,
     /// Real address.
     pub address: IpAddr,
     /// Real port; 0 keeps the packet's port.

@@ -18,6 +18,7 @@ use crate::lane::{BURST, Lane, Staged};
 use crate::limit::Limits;
 use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
+use crate::packet::outer::OuterTemplate;
 use crate::packet::{Network, protocol};
 use crate::roster::{Member, Roster};
 use crate::schedule::Plan;
@@ -153,6 +154,7 @@ impl<F: Frame> Shard<F> {
                 }
                 Reply::Done(None)
             }
+            Command::Deferred => Reply::Done(None),
             Command::PutSettings(settings) => {
                 self.common.settings = settings;
                 Reply::Done(None)
@@ -372,8 +374,11 @@ impl<F: Frame> Shard<F> {
         slot.weight = member.weight;
         if slot.server.is_none() {
             slot.server = Some((member.address, Arc::clone(&member.load)));
-            slot.outer = self.common.topology.outer_template(member.address).unwrap_or_default();
         }
+        slot.outer = match member.is_plain_tunnel {
+            true => self.common.topology.outer_template(member.address).unwrap_or_default(),
+            false => OuterTemplate::NONE,
+        };
         if member.method == Method::Nat && !slot.has_been_nat {
             slot.has_been_nat = true;
             match member.address {

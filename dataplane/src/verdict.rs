@@ -106,6 +106,7 @@ drop_reasons! {
     ChainFull "chain_full" "Too many connections share the client's bucket."
     TtlExpired "ttl_expired" "Time to live used up."
     TooBig "too_big" "Larger than the MTU of the way out."
+    TunnelKind "tunnel_kind" "Server behind a GUE, GRE or cross-family tunnel: not supported yet."
     NoHeadroom "no_headroom" "No room in front of the frame for another header."
     NoRoute "no_route" "No route to the next hop."
     NeighbourUnreachable "neighbour_unreachable" "Next hop did not answer ARP or neighbour discovery."

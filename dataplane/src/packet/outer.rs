@@ -23,6 +23,9 @@ impl Default for OuterTemplate {
 }
 
 impl OuterTemplate {
+    /// No header at all, for a tunnel that cannot be made; its length is 0.
+    pub const NONE: Self = Self { bytes: [0; LENGTH6], length: 0, sum: 0 };
+
     /// A template; nothing when source and destination differ in their family.
     #[must_use]
     pub fn new(source: IpAddr, destination: IpAddr) -> Option<Self> {

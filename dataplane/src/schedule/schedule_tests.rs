@@ -23,6 +23,7 @@ fn members(weights: &[u32]) -> Vec<Member> {
             last_weight: weight,
             serial: u64::from(n),
             method: Method::Direct,
+            is_plain_tunnel: true,
             address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, n as u8)),
             port: 80,
             load: Arc::new(Load::default()),

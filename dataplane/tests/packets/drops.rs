@@ -1,7 +1,9 @@
 //! Every reason for which a shard drops a frame, at least once.
 
+use std::net::SocketAddr;
+
 use dataplane::frame::Checksum;
-use dataplane::service::Method;
+use dataplane::service::{Method, TunnelKind};
 use dataplane::verdict::DropReason::{self, *};
 
 use crate::common::build::{ACK, FIN, Packet, RST, SYN, Transport, echo, reply, request, who_has};
@@ -229,6 +231,12 @@ fn special_cases() -> Vec<(&'static str, Outcome, DropReason)> {
         ("no room for a tag under NAT", no_headroom(Method::Nat, "10.7.0.1:80", 3), NoHeadroom),
         ("a server nowhere", lab(Method::Nat, &["192.0.2.1:80"]).one(&syn()), NoRoute),
         ("a tunnel to nowhere", lab(Method::Tunnel, &["192.0.2.1:80"]).one(&syn()), NoRoute),
+        ("a tunnel by GUE", tunnel(SERVER, TunnelKind::Gue), DropReason::TunnelKind),
+        (
+            "a tunnel to IPv6",
+            tunnel("[2001:db8:1::1]:80", TunnelKind::Ipip),
+            DropReason::TunnelKind,
+        ),
         ("a client nowhere", client_without_route(), NoRoute),
         ("a next hop that is silent", unreachable(), NeighbourUnreachable),
         ("more next hops than the table holds", neighbour_table_full(), NeighbourTableFull),
@@ -303,6 +311,21 @@ fn chain_full() -> Outcome {
 
 fn no_headroom(method: Method, text: &str, headroom: usize) -> Outcome {
     lab(method, &[text]).one(&syn().headroom(headroom))
+}
+
+fn tunnel(end: &str, kind: TunnelKind) -> Outcome {
+    let mut lab = lab(Method::Nat, &[]);
+    let mut spec = server(SERVER, Method::Tunnel, 1);
+    spec.address = end.parse::<SocketAddr>().unwrap().ip();
+    spec.tunnel.kind = kind;
+    lab.add_server(&tcp(VIP), spec);
+    let outcome = lab.one(&syn());
+    spec.tunnel.kind = TunnelKind::Ipip;
+    lab.edit_server(&tcp(VIP), spec);
+    if spec.address.is_ipv4() {
+        assert!(matches!(lab.one(&syn()), Outcome::Sent(..)), "edited to what is supported");
+    }
+    outcome
 }
 
 fn client_without_route() -> Outcome {
