@@ -3,84 +3,42 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+pub use dataplane::estimator::Rates;
 use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
-use dataplane::settings::{Setting, Settings};
+use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
-use crate::command::{DaemonSpec, Role, Timeouts};
+use crate::command::{Change, Role, Timeouts};
 use crate::refusal::Refusal;
 
-/// A director as seen by commands: one method per operation, each done wholly or refused wholly.
+/// A director as seen by commands: changes, each made wholly or refused wholly, and questions.
 ///
 /// Reading takes `&mut self` too, so that an implementation may gather from its workers.
 pub trait Backend {
-    /// Adds a virtual service.
-    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal>;
-    /// Replaces all attributes of a virtual service.
-    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal>;
-    /// Deletes a virtual service and its real servers.
-    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Refusal>;
-    /// Deletes every virtual service.
-    fn flush(&mut self) -> Result<(), Refusal>;
-    /// Adds a real server to a virtual service.
-    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal>;
-    /// Replaces all attributes of a real server.
-    fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal>;
-    /// Takes a real server out of a virtual service.
-    fn delete_server(
-        &mut self,
-        service: &ServiceKey,
-        address: IpAddr,
-        port: u16,
-    ) -> Result<(), Refusal>;
-    /// Sets the counters of a service and its servers to zero; without a service, all of them and the totals.
-    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Refusal>;
-    /// Changes timeouts; a 0 keeps the present value.
-    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Refusal>;
-    /// Starts a sync daemon.
-    fn start_daemon(&mut self, spec: DaemonSpec) -> Result<(), Refusal>;
-    /// Stops a sync daemon.
-    fn stop_daemon(&mut self, role: Role, sync_id: u8) -> Result<(), Refusal>;
+    /// Makes a change.
+    fn change(&mut self, change: Change) -> Result<(), Refusal>;
+    /// Makes all of the changes, in order, or none; a refusal comes with the place of the change refused.
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)>;
+    /// Many changes follow: each is judged at once, but packets may meet them a moment later.
+    fn begin_batch(&mut self) {}
+    /// Ends a batch: packets meet all of its changes from now on.
+    fn end_batch(&mut self) {}
     /// Every virtual service with its servers, in the back end's own order.
     fn table(&mut self) -> Result<Table, Refusal>;
     /// One virtual service with its servers; only this very key, never a wildcard.
     fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal>;
     /// Every connection and template.
     fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal>;
+    /// The traffic of everything.
+    fn totals(&mut self) -> Result<Totals, Refusal>;
     /// The timeouts of connections.
     fn timeouts(&mut self) -> Result<Timeouts, Refusal>;
     /// Every setting as it is in force.
     fn settings(&mut self) -> Result<Settings, Refusal>;
-    /// Changes settings, in order: all of them, or none when one does not take its value.
-    fn change_settings(&mut self, changes: Vec<SettingChange>) -> Result<(), Refusal>;
     /// The sync daemons that run, in the order to print.
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
     /// What became of all frames since the start.
     fn frames(&mut self) -> Result<FrameCounts, Refusal>;
-}
-
-/// A setting to change.
-#[derive(Clone, Debug)]
-pub struct SettingChange {
-    /// Which.
-    pub setting: &'static Setting,
-    /// Its new value, as written.
-    pub value: String,
-}
-
-impl SettingChange {
-    /// Makes all of the changes, or none.
-    ///
-    /// # Errors
-    /// When a setting does not take its value.
-    pub fn apply(changes: &[Self], settings: &mut Settings) -> Result<(), Refusal> {
-        let mut changed = *settings;
-        for Self { setting, value } in changes {
-            changed.set(setting.name, value).map_err(|_| Refusal::InvalidOperation)?;
-        }
-        *settings = changed;
-        Ok(())
-    }
 }
 
 /// What became of all frames since the start, over all workers.
@@ -156,19 +114,15 @@ pub struct ServerRow {
     pub rates: Rates,
 }
 
-/// Traffic per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// New connections.
-    pub connections: u64,
-    /// Packets from clients.
-    pub in_packets: u64,
-    /// Packets from servers.
-    pub out_packets: u64,
-    /// IP bytes from clients.
-    pub in_bytes: u64,
-    /// IP bytes from servers.
-    pub out_bytes: u64,
+/// The traffic of everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Counted since it was zeroed.
+    pub traffic: Traffic,
+    /// Traffic per second.
+    pub rates: Rates,
+    /// Counted by each worker since the start.
+    pub workers: Vec<Traffic>,
 }
 
 /// A connection or a persistence template in a list.

@@ -3,17 +3,46 @@
 use std::net::IpAddr;
 
 use dataplane::service::{ServerSpec, ServiceKey, ServiceSpec};
+use dataplane::settings::Settings;
+
+use crate::refusal::{Operation, Refusal};
 
 /// One command of the grammar, complete with its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Changes something.
+    Change(Change),
+    /// `-L`, or no words at all.
+    List(ListOptions),
+    /// `-S`: print the table as commands.
+    Save {
+        /// Addresses and ports as numbers.
+        numeric: bool,
+    },
+    /// `-R`: read commands from standard input.
+    Restore,
+    /// `-h`.
+    Help,
+    /// `-v`.
+    Version,
+}
+
+impl From<Change> for Command {
+    fn from(change: Change) -> Self {
+        Self::Change(change)
+    }
+}
+
+/// A change of what can be configured: done wholly or refused wholly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
     /// `-A`: add a virtual service.
     AddService(ServiceSpec),
     /// `-E`: replace the attributes of a virtual service.
     EditService(ServiceSpec),
     /// `-D`: delete a virtual service and its real servers.
     DeleteService(ServiceKey),
-    /// `-C`: delete everything.
+    /// `-C`: delete every virtual service.
     Flush,
     /// `-a`: add a real server to a virtual service.
     AddServer {
@@ -38,18 +67,10 @@ pub enum Command {
         /// Real port.
         port: u16,
     },
-    /// `-Z`: set the counters of one service, or of everything, to zero.
+    /// `-Z`: set the counters of one service with its servers to zero, or all of them and the
+    /// totals.
     Zero(Option<ServiceKey>),
-    /// `-L`, or no words at all.
-    List(ListOptions),
-    /// `-S`: print the table as commands.
-    Save {
-        /// Addresses and ports as numbers.
-        numeric: bool,
-    },
-    /// `-R`: read commands from standard input.
-    Restore,
-    /// `--set`: change the timeouts of connections.
+    /// `--set`: change the timeouts of connections; a 0 keeps the present value.
     SetTimeouts(Timeouts),
     /// `--start-daemon`.
     StartDaemon(DaemonSpec),
@@ -60,10 +81,46 @@ pub enum Command {
         /// `--syncid`, 0 unless given.
         sync_id: u8,
     },
-    /// `-h`.
-    Help,
-    /// `-v`.
-    Version,
+    /// `--sysctl`: change settings, in order.
+    Settings(Vec<SettingChange>),
+}
+
+impl Change {
+    /// What kind of operation it is, for the words of a refusal.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::AddServer { .. } | Self::EditServer { .. } | Self::DeleteServer { .. } => {
+                Operation::Server
+            }
+            Self::StartDaemon(_) | Self::StopDaemon { .. } => Operation::Daemon,
+            _ => Operation::Service,
+        }
+    }
+}
+
+/// A setting to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingChange {
+    /// Its name without `net.ipv4.vs.`.
+    pub name: &'static str,
+    /// Its new value, as written.
+    pub value: String,
+}
+
+impl SettingChange {
+    /// Makes all of the changes, or none.
+    ///
+    /// # Errors
+    /// When a setting does not take its value.
+    pub fn apply(changes: &[Self], settings: &mut Settings) -> Result<(), Refusal> {
+        let mut changed = *settings;
+        for Self { name, value } in changes {
+            changed.set(name, value).map_err(|_| Refusal::InvalidOperation)?;
+        }
+        *settings = changed;
+        Ok(())
+    }
 }
 
 /// What `-L` shows, and how.

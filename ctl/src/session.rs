@@ -190,8 +190,7 @@ fn perform(
     backend: &mut dyn Backend,
     names: &dyn Names,
 ) -> (Reply, Then) {
-    use Operation::{Daemon, Server, Service};
-    let (done, operation) = match command {
+    let change = match command {
         Command::Help => return (Reply::output(help::text(program)), Then::End),
         Command::Version => return (Reply::output(help::version_line()), Then::End),
         Command::List(options) => return reading(list(&options, backend, names)),
@@ -201,21 +200,10 @@ fn perform(
         }
         // Handled before: a restore needs its input.
         Command::Restore => return (of_failure(Failure::try_help(program)), Then::End),
-        Command::AddService(spec) => (backend.add_service(spec), Service),
-        Command::EditService(spec) => (backend.edit_service(spec), Service),
-        Command::DeleteService(key) => (backend.delete_service(&key), Service),
-        Command::Flush => (backend.flush(), Service),
-        Command::AddServer { service, server } => (backend.add_server(&service, server), Server),
-        Command::EditServer { service, server } => (backend.edit_server(&service, server), Server),
-        Command::DeleteServer { service, address, port } => {
-            (backend.delete_server(&service, address, port), Server)
-        }
-        Command::Zero(service) => (backend.zero(service.as_ref()), Service),
-        Command::SetTimeouts(timeouts) => (backend.set_timeouts(timeouts), Service),
-        Command::StartDaemon(spec) => (backend.start_daemon(spec), Daemon),
-        Command::StopDaemon { role, sync_id } => (backend.stop_daemon(role, sync_id), Daemon),
+        Command::Change(change) => change,
     };
-    let reply = match done {
+    let operation = change.operation();
+    let reply = match backend.change(change) {
         Ok(()) => Reply::default(),
         Err(refusal) => Reply::failure(REFUSED, operation.message(refusal)),
     };

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use dataplane::settings::{ALL, PREFIX, Setting, SettingError, Settings};
 
-use crate::backend::{Backend, SettingChange};
+use crate::backend::Backend;
+use crate::command::{Change, SettingChange};
 use crate::refusal::Refusal;
 
 /// Exit status when anything goes wrong, as `sysctl` has it.
@@ -47,7 +48,7 @@ pub(crate) fn answer(words: &[String], backend: &mut dyn Backend) -> Result<Answ
         };
         match (Setting::find(name), settings.set(name, value)) {
             (Some(setting), Ok(())) => {
-                changes.push(SettingChange { setting, value: value.to_owned() });
+                changes.push(SettingChange { name: setting.name, value: value.to_owned() });
                 line(&mut answer.lines, setting, &settings);
                 if !setting.acts {
                     let _ = writeln!(
@@ -75,7 +76,7 @@ pub(crate) fn answer(words: &[String], backend: &mut dyn Backend) -> Result<Answ
         return Err(Problem::Words(wrong));
     }
     if !changes.is_empty() {
-        backend.change_settings(changes).map_err(Problem::Refused)?;
+        backend.change(Change::Settings(changes)).map_err(Problem::Refused)?;
     }
     Ok(answer)
 }

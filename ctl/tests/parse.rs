@@ -5,7 +5,7 @@ mod toy;
 use std::net::IpAddr;
 
 use ctl::args::{is_restore, parse};
-use ctl::command::{Command, DaemonSpec, Format, ListOptions, Listing, Role, Timeouts};
+use ctl::command::{Change, Command, DaemonSpec, Format, ListOptions, Listing, Role, Timeouts};
 use dataplane::service::{
     ClientMask, Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, TunnelChecksum,
     TunnelKind, TunnelSpec,
@@ -122,9 +122,9 @@ fn services() {
         ),
     ];
     for (line, spec) in rows {
-        assert_eq!(parsed(line), Command::AddService(spec.clone()), "{line}");
+        assert_eq!(parsed(line), Command::Change(Change::AddService(spec.clone())), "{line}");
         let edit = line.replacen("-A", "-E", 1);
-        assert_eq!(parsed(&edit), Command::EditService(spec), "{edit}");
+        assert_eq!(parsed(&edit), Command::Change(Change::EditService(spec)), "{edit}");
     }
 }
 
@@ -170,15 +170,20 @@ fn servers() {
         ),
     ];
     for (line, service, server) in rows {
-        assert_eq!(parsed(&format!("-a {line}")), Command::AddServer { service, server }, "{line}");
+        assert_eq!(
+            parsed(&format!("-a {line}")),
+            Command::Change(Change::AddServer { service, server }),
+            "{line}"
+        );
         assert_eq!(
             parsed(&format!("-e {line}")),
-            Command::EditServer { service, server },
+            Command::Change(Change::EditServer { service, server }),
             "{line}"
         );
     }
     // Deleting does not force the port: a different one is not found later.
-    let deleted = Command::DeleteServer { service: a, address: ip("10.1.0.1"), port: 81 };
+    let deleted =
+        Command::Change(Change::DeleteServer { service: a, address: ip("10.1.0.1"), port: 81 });
     assert_eq!(parsed("-d -t 10.0.0.1:80 -r 10.1.0.1:81"), deleted);
 }
 
@@ -232,22 +237,29 @@ fn other_commands() {
             Command::List(ListOptions { listing: Listing::Timeouts, ..list }),
         ),
         ("-L --daemon", Command::List(ListOptions { listing: Listing::Daemons, ..list })),
-        ("-C --sort", Command::Flush),
+        ("-C --sort", Command::Change(Change::Flush)),
         ("-R", Command::Restore),
         ("-S", Command::Save { numeric: false }),
         ("--save --numeric", Command::Save { numeric: true }),
-        ("-Z", Command::Zero(None)),
-        ("-Z -t 10.0.0.1:0", Command::Zero(Some(tcp("10.0.0.1", 0)))),
-        ("-D -t 10.0.0.1:0", Command::DeleteService(tcp("10.0.0.1", 0))),
-        ("1 --set 2 3", Command::SetTimeouts(Timeouts { tcp_s: 1, tcp_fin_s: 2, udp_s: 3 })),
+        ("-Z", Command::Change(Change::Zero(None))),
+        ("-Z -t 10.0.0.1:0", Command::Change(Change::Zero(Some(tcp("10.0.0.1", 0))))),
+        ("-D -t 10.0.0.1:0", Command::Change(Change::DeleteService(tcp("10.0.0.1", 0)))),
+        (
+            "1 --set 2 3",
+            Command::Change(Change::SetTimeouts(Timeouts { tcp_s: 1, tcp_fin_s: 2, udp_s: 3 })),
+        ),
         ("--set -- 0 +5 2678400", {
-            Command::SetTimeouts(Timeouts { tcp_s: 0, tcp_fin_s: 5, udp_s: 2_678_400 })
+            Command::Change(Change::SetTimeouts(Timeouts {
+                tcp_s: 0,
+                tcp_fin_s: 5,
+                udp_s: 2_678_400,
+            }))
         }),
-        ("--start-daemon=backup", Command::StartDaemon(daemon.clone())),
+        ("--start-daemon=backup", Command::Change(Change::StartDaemon(daemon.clone()))),
         (
             "--start-daemon backup --mcast-interface averyveryverylong --mcast-group ff02::81 \
              --mcast-port 1 --mcast-ttl 255 --sync-maxlen 65507 --syncid 255",
-            Command::StartDaemon(DaemonSpec {
+            Command::Change(Change::StartDaemon(DaemonSpec {
                 interface: "averyveryverylo".to_owned(),
                 group: Some(ip("ff02::81")),
                 port: Some(1),
@@ -255,9 +267,12 @@ fn other_commands() {
                 max_length: Some(65507),
                 sync_id: 255,
                 ..daemon
-            }),
+            })),
         ),
-        ("--stop-daemon master --syncid 4", Command::StopDaemon { role: Role::Master, sync_id: 4 }),
+        (
+            "--stop-daemon master --syncid 4",
+            Command::Change(Change::StopDaemon { role: Role::Master, sync_id: 4 }),
+        ),
         ("-hx", Command::Help),
         ("--help extra", Command::Help),
         ("-v -n", Command::Version),

@@ -89,6 +89,14 @@ impl Counters {
         &self.servers[id.index()]
     }
 
+    /// Traffic of all servers since the daemon started.
+    #[must_use]
+    pub fn total(&self) -> Traffic {
+        let mut total = Traffic::default();
+        (0..self.servers.len() as u32).for_each(|slot| total += self.traffic(ServerId(slot)));
+        total
+    }
+
     /// A server's traffic since the daemon started, whoever had the slot.
     #[must_use]
     pub fn traffic(&self, id: ServerId) -> Traffic {

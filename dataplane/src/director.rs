@@ -152,6 +152,58 @@ impl Director {
         commands
     }
 
+    /// Whether a batch is open.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// A director with the same services and servers, but no connections, to try changes on. What
+    /// it takes this one takes too: it has as many slots as are free here, or can be made free.
+    #[must_use]
+    pub fn draft(&self) -> Self {
+        let busy = self.deleted.iter().filter(|it| !it.server.member.load.is_idle()).count();
+        let in_use = self.services.values().map(|service| service.servers.len()).sum::<usize>();
+        let slots = in_use + self.free_slots.len() + self.deleted.len() - busy;
+        let mut draft = Self::new(self.service_limit, slots);
+        draft.broadcasts.clone_from(&self.broadcasts);
+        draft.begin_batch();
+        for service in self.services.values() {
+            draft.add_service(service.spec.clone()).expect("a service that exists is sound");
+            for server in service.servers.iter().rev() {
+                let added =
+                    draft.add_server(&service.spec.key, server.spec, &|_| Traffic::default());
+                added.expect("a server that exists is sound");
+            }
+        }
+        draft
+    }
+
+    /// Refuses a server of another family than its service's, which synchronisation cannot tell
+    /// of; for when a sync daemon runs.
+    ///
+    /// # Errors
+    /// When there is no such service, or the families differ.
+    pub fn judge_family(&self, key: &ServiceKey, spec: &ServerSpec) -> Result<(), Refusal> {
+        if !self.services.contains_key(key) {
+            return Err(Refusal::ServiceNotDefined);
+        }
+        if Family::of(spec.address) == key.family() {
+            Ok(())
+        } else {
+            Err(Refusal::InvalidOperation)
+        }
+    }
+
+    /// Whether any server's family is not its service's.
+    #[must_use]
+    pub fn has_mixed_families(&self) -> bool {
+        self.services.values().any(|service| {
+            let family = service.spec.key.family();
+            service.servers.iter().any(|server| Family::of(server.spec.address) != family)
+        })
+    }
+
     /// Adds a virtual service.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The director's place in the network: logical interfaces, their addresses, and static routes.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::address::Prefix;
 use crate::packet::ethernet::Mac;
@@ -123,6 +123,20 @@ impl Topology {
     #[must_use]
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// Broadcast addresses of the networks that the director stands in.
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<Ipv4Addr> {
+        let prefixes = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let broadcast = |prefix: &Prefix| match prefix.address() {
+            IpAddr::V4(address) if prefix.length() < 31 => {
+                let hosts = u32::MAX >> prefix.length();
+                Some(Ipv4Addr::from(u32::from(address) | hosts))
+            }
+            _ => None,
+        };
+        prefixes.filter_map(broadcast).collect()
     }
 
     /// The next hop towards `address` by the longest matching prefix; none towards ourselves.

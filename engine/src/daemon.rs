@@ -57,7 +57,8 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
     let stop = Arc::new(AtomicBool::new(false));
     let go = AtomicBool::new(false);
     let (commands, worker_links) = links(config.workers, &stop);
-    let director = Director::new(config.services, config.servers);
+    let mut director = Director::new(config.services, config.servers);
+    director.set_broadcasts(plan.topology.broadcasts());
     let table = TableSize { connections: config.connections };
     let losses = set.losses();
     let control = Control::new(
@@ -112,7 +113,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         for _ in 0..config.workers {
             started.recv().unwrap_or_else(|_| Err("a worker ended at its start".into()))?;
         }
-        let mut remote = Remote(control.clone());
+        let mut remote = Remote::new(control.clone());
         let stopping = |_| "pollvsd is stopping".to_owned();
         remote.configure(config.settings(), config.mark_rules().into()).map_err(stopping)?;
         apply_rules(config, &mut remote)?;

@@ -8,7 +8,7 @@ use dataplane::service::{
 use super::Failure;
 use super::line::{Line, timeout};
 use super::table::{GRE_RULES, GUE_RULES, IPIP_RULES, Opt, OptSet, Rules, TUNNEL_OPTS, Verb};
-use crate::command::{Command, DaemonSpec, Format, ListOptions, Listing, Timeouts};
+use crate::command::{Change, Command, DaemonSpec, Format, ListOptions, Listing, Timeouts};
 
 /// Scheduler of a service without `-s`.
 const DEFAULT_SCHEDULER: &str = "wlc";
@@ -30,29 +30,31 @@ pub(crate) fn command(line: Line, loose: &[&str]) -> Result<Command, Failure> {
 
     let key = service_key(&line);
     match (line.verb, key) {
-        (Verb::AddService, Some(key)) => Ok(Command::AddService(service(line, key, flags)?)),
-        (Verb::EditService, Some(key)) => Ok(Command::EditService(service(line, key, flags)?)),
-        (Verb::DeleteService, Some(key)) => Ok(Command::DeleteService(key)),
+        (Verb::AddService, Some(key)) => change(Change::AddService(service(line, key, flags)?)),
+        (Verb::EditService, Some(key)) => change(Change::EditService(service(line, key, flags)?)),
+        (Verb::DeleteService, Some(key)) => change(Change::DeleteService(key)),
         (Verb::AddServer, Some(service)) => {
-            Ok(Command::AddServer { service, server: server(&line, &service)? })
+            change(Change::AddServer { service, server: server(&line, &service)? })
         }
         (Verb::EditServer, Some(service)) => {
-            Ok(Command::EditServer { service, server: server(&line, &service)? })
+            change(Change::EditServer { service, server: server(&line, &service)? })
         }
-        (Verb::DeleteServer, Some(service)) => Ok(Command::DeleteServer {
+        (Verb::DeleteServer, Some(service)) => change(Change::DeleteServer {
             service,
             address: line.server.ok_or_else(|| missing(Opt::Server, &line))?,
             port: line.server_port,
         }),
         (Verb::List, service) => list(line.seen, service),
-        (Verb::Zero, service) => Ok(Command::Zero(service)),
-        (Verb::Flush, _) => Ok(Command::Flush),
+        (Verb::Zero, service) => change(Change::Zero(service)),
+        (Verb::Flush, _) => change(Change::Flush),
         (Verb::Restore, _) => Ok(Command::Restore),
         (Verb::Save, _) => Ok(Command::Save { numeric: line.seen.has(Opt::Numeric) }),
         (Verb::Help, _) => Ok(Command::Help),
         (Verb::Version, _) => Ok(Command::Version),
-        (Verb::StopDaemon, _) => Ok(Command::StopDaemon { role: line.role, sync_id: line.sync_id }),
-        (Verb::StartDaemon, _) => Ok(Command::StartDaemon(DaemonSpec {
+        (Verb::StopDaemon, _) => {
+            change(Change::StopDaemon { role: line.role, sync_id: line.sync_id })
+        }
+        (Verb::StartDaemon, _) => change(Change::StartDaemon(DaemonSpec {
             role: line.role,
             interface: line.interface.unwrap_or_else(|| DEFAULT_INTERFACE.to_owned()),
             sync_id: line.sync_id,
@@ -62,12 +64,17 @@ pub(crate) fn command(line: Line, loose: &[&str]) -> Result<Command, Failure> {
             ttl: line.ttl,
         })),
         (Verb::Set, _) => match timeouts {
-            Some(timeouts) => Ok(Command::SetTimeouts(timeouts)),
+            Some(timeouts) => change(Change::SetTimeouts(timeouts)),
             None => Err(Failure::check("--set option requires 3 timeout values")),
         },
         // The matrix has refused these already: the service is required.
         (_, None) => Err(missing(Opt::Service, &line)),
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as all arms of the match above")]
+fn change(change: Change) -> Result<Command, Failure> {
+    Ok(change.into())
 }
 
 /// The three words of `--set`.

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, PortLosses, Rates, ServerRow, ServiceRow,
-    SettingChange, Table,
+    Table, Totals,
 };
-use ctl::command::{DaemonSpec, Role, Timeouts};
+use ctl::command::{Change, DaemonSpec, Role, SettingChange, Timeouts};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
 use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
@@ -21,7 +21,7 @@ const SCHEDULERS: [&str; 15] = [
 ];
 
 /// The toy director.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Toy {
     /// Newest first.
     pub services: Vec<ServiceRow>,
@@ -121,8 +121,8 @@ fn bucket(key: &ServiceKey) -> (bool, u32) {
     }
 }
 
-impl Backend for Toy {
-    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
+impl Toy {
+    pub fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
         self.check()?;
         if self.find(&spec.key).is_some() {
             return Err(Refusal::ServiceExists);
@@ -154,7 +154,7 @@ impl Backend for Toy {
         Ok(())
     }
 
-    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
+    pub fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
         self.judge(service, &server)?;
         let row = self.find(service).ok_or(Refusal::ServiceNotDefined)?;
         if row.servers.iter().any(|row| same(row, server.address, server.port)) {
@@ -234,10 +234,43 @@ impl Backend for Toy {
         Ok(())
     }
 
-    fn stop_daemon(&mut self, role: Role, _: u8) -> Result<(), Refusal> {
+    fn stop_daemon(&mut self, role: Role) -> Result<(), Refusal> {
         self.check()?;
         let found = self.daemons.iter().position(|row| row.role == role);
         self.daemons.remove(found.ok_or(Refusal::NoDaemon)?);
+        Ok(())
+    }
+}
+
+impl Backend for Toy {
+    fn change(&mut self, change: Change) -> Result<(), Refusal> {
+        match change {
+            Change::AddService(spec) => self.add_service(spec),
+            Change::EditService(spec) => self.edit_service(spec),
+            Change::DeleteService(key) => self.delete_service(&key),
+            Change::Flush => self.flush(),
+            Change::AddServer { service, server } => self.add_server(&service, server),
+            Change::EditServer { service, server } => self.edit_server(&service, server),
+            Change::DeleteServer { service, address, port } => {
+                self.delete_server(&service, address, port)
+            }
+            Change::Zero(service) => self.zero(service.as_ref()),
+            Change::SetTimeouts(timeouts) => self.set_timeouts(timeouts),
+            Change::StartDaemon(spec) => self.start_daemon(spec),
+            Change::StopDaemon { role, .. } => self.stop_daemon(role),
+            Change::Settings(changes) => {
+                self.check()?;
+                SettingChange::apply(&changes, &mut self.settings)
+            }
+        }
+    }
+
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+        let mut changed = self.clone();
+        for (place, change) in changes.into_iter().enumerate() {
+            changed.change(change).map_err(|refusal| (place, refusal))?;
+        }
+        *self = changed;
         Ok(())
     }
 
@@ -258,6 +291,10 @@ impl Backend for Toy {
         Ok(self.connections.clone())
     }
 
+    fn totals(&mut self) -> Result<Totals, Refusal> {
+        Ok(Totals::default())
+    }
+
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
         self.check()?;
         Ok(self.timeouts)
@@ -266,11 +303,6 @@ impl Backend for Toy {
     fn settings(&mut self) -> Result<Settings, Refusal> {
         self.check()?;
         Ok(self.settings)
-    }
-
-    fn change_settings(&mut self, changes: Vec<SettingChange>) -> Result<(), Refusal> {
-        self.check()?;
-        SettingChange::apply(&changes, &mut self.settings)
     }
 
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {

@@ -222,7 +222,7 @@ pub const ALL: &[Setting] = &[
         "packets too large on the way to a server: 1 refused if they must not be fragmented, 0 \
          fragmented in tunnels",
     ),
-    setting(vs!("run_estimation"), false, any(|s| &mut s.run_estimation), "1: rates are computed"),
+    setting(vs!("run_estimation"), true, any(|s| &mut s.run_estimation), "1: rates are computed"),
     setting(
         vs!("schedule_icmp"),
         true,

@@ -3,10 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, SettingChange,
-    Table,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
-use ctl::command::{DaemonSpec, Role, Timeouts};
+use ctl::command::{Change, DaemonSpec, Role, Timeouts};
 use ctl::refusal::Refusal;
 use dataplane::command::Command;
 use dataplane::connection::state::State;
@@ -23,7 +22,7 @@ impl World {
     }
 }
 
-impl Backend for World {
+impl World {
     fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
         let command = self.director.add_service(spec);
         self.applied(command)
@@ -83,8 +82,37 @@ impl Backend for World {
         Err(Refusal::Unsupported("sync"))
     }
 
-    fn stop_daemon(&mut self, _: Role, _: u8) -> Result<(), Refusal> {
+    fn stop_daemon(&mut self, _: Role) -> Result<(), Refusal> {
         Err(Refusal::NoDaemon)
+    }
+}
+
+impl Backend for World {
+    fn change(&mut self, change: Change) -> Result<(), Refusal> {
+        match change {
+            Change::AddService(spec) => self.add_service(spec),
+            Change::EditService(spec) => self.edit_service(spec),
+            Change::DeleteService(key) => self.delete_service(&key),
+            Change::Flush => self.flush(),
+            Change::AddServer { service, server } => self.add_server(&service, server),
+            Change::EditServer { service, server } => self.edit_server(&service, server),
+            Change::DeleteServer { service, address, port } => {
+                self.delete_server(&service, address, port)
+            }
+            Change::Zero(service) => self.zero(service.as_ref()),
+            Change::SetTimeouts(timeouts) => self.set_timeouts(timeouts),
+            Change::StartDaemon(spec) => self.start_daemon(spec),
+            Change::StopDaemon { role, .. } => self.stop_daemon(role),
+            Change::Settings(changes) => {
+                let _ = changes;
+                unreachable!("recordings change them by sysctl")
+            }
+        }
+    }
+
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+        let _ = changes;
+        unreachable!("nothing recorded is atomic")
     }
 
     fn table(&mut self) -> Result<Table, Refusal> {
@@ -116,8 +144,8 @@ impl Backend for World {
         Ok(self.settings)
     }
 
-    fn change_settings(&mut self, _: Vec<SettingChange>) -> Result<(), Refusal> {
-        unreachable!("recordings change them by sysctl")
+    fn totals(&mut self) -> Result<Totals, Refusal> {
+        Ok(Totals::default())
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
@@ -145,12 +173,12 @@ fn service_row(view: &ServiceView<'_>) -> ServiceRow {
         inactive: server.load.inactive(),
         persistent: server.load.templates(),
         traffic: server.traffic,
-        rates: Rates::default(),
+        rates: server.rates,
     });
     ServiceRow {
         spec: view.spec.clone(),
         traffic: view.traffic,
-        rates: Rates::default(),
+        rates: view.rates,
         servers: servers.collect(),
     }
 }

@@ -1,58 +1,44 @@
 //! The control grammar's back end: each operation runs on the control thread.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, Rates, ServerRow, ServiceRow, SettingChange,
-    Table,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
-use ctl::command::{DaemonSpec, Role, Timeouts};
-use dataplane::command::{Command, ConnectionInfo};
-use dataplane::connection::state::State;
+use ctl::command::{Change, Timeouts};
+use dataplane::command::ConnectionInfo;
 use dataplane::counters::Counters;
-use dataplane::director::{Director, ReadTraffic, ServiceView};
+use dataplane::director::ServiceView;
 use dataplane::mark::MarkRule;
 use dataplane::refusal::Refusal;
-use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
+use dataplane::service::{Protocol, ServiceKey};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 use super::{Control, Handle};
 
 const STOPPING: Refusal = Refusal::Unsupported("pollvsd is stopping");
-const NO_SYNC: Refusal = Refusal::Unsupported("connection sync is not supported yet");
 
 /// A back end on another thread than control's.
-pub struct Remote(pub Handle);
+pub struct Remote {
+    control: Handle,
+    /// Whether changes are part of a batch.
+    is_batch: bool,
+}
 
 impl Remote {
-    /// Changes the truth, then the workers.
-    fn change(
-        &self,
-        change: impl FnOnce(&mut Director, ReadTraffic<'_>) -> Result<Command, Refusal> + Send + 'static,
-    ) -> Result<(), Refusal> {
-        let changed = self.0.call(|control| {
-            let counters = &control.counters;
-            let command = change(&mut control.director, &|id| Control::traffic(counters, id))?;
-            control.broadcast(&command);
-            Ok(())
-        });
-        changed.unwrap_or(Err(STOPPING))
+    /// A back end that asks the control thread.
+    #[must_use]
+    pub fn new(control: Handle) -> Self {
+        Self { control, is_batch: false }
     }
 
-    /// Changes settings here, then at the workers.
-    fn put(
+    fn ask<R: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Settings) -> Result<(), Refusal> + Send + 'static,
-    ) -> Result<(), Refusal> {
-        let changed = self.0.call(|control| {
-            let mut settings = control.settings;
-            change(&mut settings)?;
-            control.put_settings(settings);
-            Ok(())
-        });
-        changed.unwrap_or(Err(STOPPING))
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, Refusal> {
+        self.control.call(job).ok_or(STOPPING)
     }
 
     /// Puts what is configured in force: for the start, before the first packet.
@@ -60,139 +46,77 @@ impl Remote {
     /// # Errors
     /// When the daemon is stopping.
     pub fn configure(&self, settings: Settings, marks: Arc<[MarkRule]>) -> Result<(), Refusal> {
-        let configured = self.0.call(move |control| {
-            control.put_settings(settings);
-            control.broadcast(&Command::PutMarks(marks));
-        });
-        configured.ok_or(STOPPING)
+        self.ask(move |control| control.configure(settings, marks))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.end_batch();
     }
 }
 
 impl Backend for Remote {
-    fn add_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
-        self.change(|director, _| director.add_service(spec))
+    fn change(&mut self, change: Change) -> Result<(), Refusal> {
+        let is_batch = self.is_batch;
+        self.ask(move |control| control.change(change, is_batch))?
     }
 
-    fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Refusal> {
-        self.change(|director, _| director.edit_service(spec))
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+        self.ask(move |control| control.change_all(changes)).map_err(|refusal| (0, refusal))?
     }
 
-    fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Refusal> {
-        let key = *key;
-        self.change(move |director, _| director.delete_service(&key))
+    fn begin_batch(&mut self) {
+        self.is_batch = true;
     }
 
-    fn flush(&mut self) -> Result<(), Refusal> {
-        let flushed = self.0.call(|control| {
-            for command in control.director.flush() {
-                control.broadcast(&command);
-            }
-        });
-        flushed.ok_or(STOPPING)
-    }
-
-    fn add_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
-        let key = *service;
-        let added = self.0.call(move |control| {
-            let counters = control.counters.clone();
-            let read = |id| Control::traffic(&counters, id);
-            let mut added = control.director.add_server(&key, server, &read);
-            if matches!(added, Err(Refusal::NoMemory)) {
-                // Deleted servers keep their slots for a while; now the slots are worth more.
-                for command in control.director.forget_idle() {
-                    control.broadcast(&command);
-                }
-                added = control.director.add_server(&key, server, &read);
-            }
-            control.broadcast(&added?);
-            Ok(())
-        });
-        added.unwrap_or(Err(STOPPING))
-    }
-
-    fn edit_server(&mut self, service: &ServiceKey, server: ServerSpec) -> Result<(), Refusal> {
-        let key = *service;
-        self.change(move |director, _| director.edit_server(&key, server))
-    }
-
-    fn delete_server(
-        &mut self,
-        service: &ServiceKey,
-        address: IpAddr,
-        port: u16,
-    ) -> Result<(), Refusal> {
-        let key = *service;
-        self.change(move |director, read| director.delete_server(&key, address, port, read))
-    }
-
-    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Refusal> {
-        let key = service.copied();
-        let zeroed = self.0.call(move |control| {
-            let counters = &control.counters;
-            control.director.zero(key.as_ref(), &|id| Control::traffic(counters, id))
-        });
-        zeroed.unwrap_or(Err(STOPPING))
-    }
-
-    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Refusal> {
-        let Timeouts { tcp_s, tcp_fin_s, udp_s } = timeouts;
-        self.put(move |settings| settings.timeouts.set(tcp_s, tcp_fin_s, udp_s))
-    }
-
-    fn start_daemon(&mut self, _: DaemonSpec) -> Result<(), Refusal> {
-        Err(NO_SYNC)
-    }
-
-    fn stop_daemon(&mut self, _: Role, _: u8) -> Result<(), Refusal> {
-        Err(Refusal::NoDaemon)
+    fn end_batch(&mut self) {
+        if std::mem::take(&mut self.is_batch) {
+            // Nothing is left to settle when the daemon is stopping.
+            let _ = self.ask(Control::settle);
+        }
     }
 
     fn table(&mut self) -> Result<Table, Refusal> {
-        let table = self.0.call(|control| {
+        self.ask(|control| {
             let read = |id| Control::traffic(&control.counters, id);
-            let services = control.director.services(&read).map(|view| service_row(&view));
+            let services = control.truth.director.services(&read).map(|view| service_row(&view));
             Table { size_buckets: u64::from(control.table.buckets()), services: services.collect() }
-        });
-        table.ok_or(STOPPING)
+        })
     }
 
     fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
         let key = *key;
-        let row = self.0.call(move |control| {
+        let row = self.ask(move |control| {
             let read = |id| Control::traffic(&control.counters, id);
-            control.director.service(&key, &read).map(|view| service_row(&view))
+            control.truth.director.service(&key, &read).map(|view| service_row(&view))
         });
-        row.ok_or(STOPPING)?.ok_or(Refusal::NoSuchService)
+        row?.ok_or(Refusal::NoSuchService)
     }
 
     fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal> {
-        let connections = self.0.call(|control| control.connections()).ok_or(STOPPING)?;
+        let connections = self.ask(|control| control.connections())?;
         Ok(connections.iter().map(connection_row).collect())
     }
 
+    fn totals(&mut self) -> Result<Totals, Refusal> {
+        self.ask(|control| control.totals())
+    }
+
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
-        let timeouts = self.settings()?.timeouts;
-        Ok(Timeouts {
-            tcp_s: timeouts.seconds(State::Established),
-            tcp_fin_s: timeouts.seconds(State::FinWait),
-            udp_s: timeouts.seconds(State::Udp),
-        })
+        self.ask(|control| control.truth.timeouts())
     }
 
     fn settings(&mut self) -> Result<Settings, Refusal> {
-        self.0.call(|control| control.settings).ok_or(STOPPING)
-    }
-
-    fn change_settings(&mut self, changes: Vec<SettingChange>) -> Result<(), Refusal> {
-        self.put(move |settings| SettingChange::apply(&changes, settings))
+        self.ask(|control| control.truth.settings)
     }
 
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal> {
-        Ok(Vec::new())
+        self.ask(|control| control.truth.daemons().to_vec())
     }
 
     fn frames(&mut self) -> Result<FrameCounts, Refusal> {
-        let counts = self.0.call(|control| {
+        self.ask(|control| {
             let sum = |of: &dyn Fn(&Counters) -> u64| {
                 control.counters.iter().map(|counters| of(counters)).sum::<u64>()
             };
@@ -208,8 +132,7 @@ impl Backend for Remote {
                 drops: drops.collect(),
                 ports: (control.losses)(),
             }
-        });
-        counts.ok_or(STOPPING)
+        })
     }
 }
 
@@ -220,12 +143,12 @@ fn service_row(view: &ServiceView<'_>) -> ServiceRow {
         inactive: server.load.inactive(),
         persistent: server.load.templates(),
         traffic: server.traffic,
-        rates: Rates::default(),
+        rates: server.rates,
     });
     ServiceRow {
         spec: view.spec.clone(),
         traffic: view.traffic,
-        rates: Rates::default(),
+        rates: view.rates,
         servers: servers.collect(),
     }
 }

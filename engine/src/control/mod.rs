@@ -1,19 +1,25 @@
 //! Control: one thread owns the truth about services, servers and settings and tells the workers.
 
 mod backend;
+mod daemons;
 mod deadline;
 mod socket;
+mod truth;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ctl::backend::PortLosses;
+use ctl::backend::{PortLosses, Totals};
+use ctl::command::Change;
 use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
 use dataplane::director::Director;
+use dataplane::estimator::PERIOD_S;
+use dataplane::mark::MarkRule;
+use dataplane::refusal::Refusal;
 use dataplane::roster::ServerId;
 use dataplane::service::Traffic;
 use dataplane::settings::Settings;
@@ -21,6 +27,7 @@ use dataplane::template::Templates;
 
 use crate::clock::Clock;
 use crate::worker::Envelope;
+use truth::Truth;
 
 pub use backend::Remote;
 pub use socket::{ControlSocket, SocketError};
@@ -35,10 +42,14 @@ const PAGE: usize = 1024;
 /// Something for the control thread to do.
 type Job = Box<dyn FnOnce(&mut Control) + Send>;
 
+/// How long packets may not meet a change that is part of a batch.
+const BATCH: Duration = Duration::from_millis(20);
+
 /// What the control thread owns.
 pub struct Control {
-    director: Director,
-    settings: Settings,
+    truth: Truth,
+    /// When the first change of an open batch was made.
+    batch_since: Option<Instant>,
     workers: Vec<Sender<Envelope>>,
     counters: Vec<Arc<Counters>>,
     templates: Arc<Templates>,
@@ -83,8 +94,8 @@ impl Control {
         clock: Clock,
         losses: ReadLosses,
     ) -> Self {
-        let settings = Settings::default();
-        Self { director, settings, workers, counters, templates, table, clock, losses }
+        let truth = Truth::new(director);
+        Self { truth, batch_since: None, workers, counters, templates, table, clock, losses }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -100,15 +111,14 @@ impl Control {
 
     fn run(&mut self, queue: &Receiver<Job>) {
         let mut due = Instant::now() + HOUSEKEEPING;
+        let mut round = 0_u32;
         loop {
             // By the clock and not by silence, or a client that never pauses would hold it up.
             if Instant::now() >= due {
-                let now = self.clock.now();
-                for command in self.director.forget_deleted(now) {
-                    self.broadcast(&command);
-                }
-                self.director.tick_schedulers(now, &self.settings);
-                due = Instant::now() + HOUSEKEEPING;
+                round = round.wrapping_add(1);
+                self.keep_house(round);
+                // Not from now on: rates need even periods.
+                due = (due + HOUSEKEEPING).max(Instant::now());
             }
             match queue.recv_deadline(due) {
                 Ok(job) => job(self),
@@ -118,24 +128,85 @@ impl Control {
         }
     }
 
-    /// Puts settings in force at every worker.
-    fn put_settings(&mut self, settings: Settings) {
-        self.settings = settings;
+    /// Work of every second.
+    fn keep_house(&mut self, round: u32) {
+        let now = self.clock.now();
+        self.settle();
+        for command in self.truth.director.forget_deleted(now) {
+            self.broadcast(&command);
+        }
+        self.truth.director.tick_schedulers(now, &self.truth.settings);
+        if round.is_multiple_of(PERIOD_S) && self.truth.settings.run_estimation != 0 {
+            let counters = &self.counters;
+            self.truth.director.estimate(&|id| Self::traffic(counters, id));
+        }
+    }
+
+    /// Makes a change; as part of a batch, packets meet it a moment later.
+    fn change(&mut self, change: Change, is_batch: bool) -> Result<(), Refusal> {
+        if is_batch {
+            if *self.batch_since.get_or_insert_with(Instant::now) + BATCH < Instant::now() {
+                self.settle();
+            }
+            self.truth.director.begin_batch();
+        } else {
+            self.settle();
+        }
+        self.change_now(change)
+    }
+
+    fn change_now(&mut self, change: Change) -> Result<(), Refusal> {
+        let (workers, counters) = (&self.workers, &self.counters);
+        self.truth.change(change, &|id| Self::traffic(counters, id), &mut |command| {
+            broadcast(workers, &command);
+        })
+    }
+
+    /// Makes all changes or none: they are tried on a draft first.
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+        self.settle();
+        let mut draft = self.truth.draft();
+        for (place, change) in changes.iter().enumerate() {
+            let tried = draft.change(change.clone(), &|_| Traffic::default(), &mut drop);
+            tried.map_err(|refusal| (place, refusal))?;
+        }
+        self.truth.director.begin_batch();
+        let mut done = Ok(());
+        for (place, change) in changes.into_iter().enumerate() {
+            done = self.change_now(change).map_err(|refusal| (place, refusal));
+            if done.is_err() {
+                break; // an interface that has gone in between, perhaps
+            }
+        }
+        self.settle();
+        done
+    }
+
+    /// Tells the workers of a batch's changes so far.
+    fn settle(&mut self) {
+        self.batch_since = None;
+        for command in self.truth.director.end_batch() {
+            self.broadcast(&command);
+        }
+    }
+
+    /// Puts what is configured in force.
+    fn configure(&mut self, settings: Settings, marks: Arc<[MarkRule]>) {
+        self.truth.settings = settings;
+        self.truth.marks = Arc::clone(&marks);
         self.broadcast(&Command::PutSettings(settings));
+        self.broadcast(&Command::PutMarks(marks));
+    }
+
+    fn totals(&self) -> Totals {
+        let (traffic, rates) = self.truth.director.total(&|id| Self::traffic(&self.counters, id));
+        let workers = self.counters.iter().map(|counters| counters.total()).collect();
+        Totals { traffic, rates, workers }
     }
 
     /// Has every worker apply a command, and returns when all have.
     fn broadcast(&self, command: &Command) {
-        let (reply, replies) = bounded(self.workers.len());
-        for worker in &self.workers {
-            let envelope = Envelope { command: command.clone(), reply: reply.clone() };
-            // A worker is gone only when the daemon stops.
-            let _ = worker.send(envelope);
-        }
-        drop(reply);
-        for answer in &replies {
-            drop(answer); // what the worker had before is freed here, not there
-        }
+        broadcast(&self.workers, command);
     }
 
     /// A server's traffic over all workers.
@@ -169,5 +240,22 @@ impl Control {
         }
         self.templates.list(self.clock.now(), |template| all.push(template));
         all
+    }
+}
+
+/// Has every worker apply a command, and returns when all have.
+fn broadcast(workers: &[Sender<Envelope>], command: &Command) {
+    if matches!(command, Command::Deferred) {
+        return;
+    }
+    let (reply, replies) = bounded(workers.len());
+    for worker in workers {
+        let envelope = Envelope { command: command.clone(), reply: reply.clone() };
+        // A worker is gone only when the daemon stops.
+        let _ = worker.send(envelope);
+    }
+    drop(reply);
+    for answer in &replies {
+        drop(answer); // what the worker had before is freed here, not there
     }
 }

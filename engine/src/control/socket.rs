@@ -146,7 +146,7 @@ impl Drop for ControlSocket {
 
 fn serve_client(stream: UnixStream, control: Handle) -> io::Result<()> {
     let stream = Deadline::new(stream, PATIENCE);
-    ctl::protocol::serve(stream, &mut Remote(control), &SystemNames::new())
+    ctl::protocol::serve(stream, &mut Remote::new(control), &SystemNames::new())
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! All that commands can configure, and what a change of it means for the workers.
+
+use std::sync::Arc;
+
+use ctl::backend::DaemonRow;
+use ctl::command::{Change, SettingChange, Timeouts};
+use dataplane::command::Command;
+use dataplane::connection::state::State;
+use dataplane::director::{Director, ReadTraffic};
+use dataplane::mark::MarkRule;
+use dataplane::refusal::Refusal;
+use dataplane::settings::Settings;
+
+use super::daemons::SyncDaemons;
+
+/// The truth; changes are judged here.
+pub(super) struct Truth {
+    pub(super) director: Director,
+    pub(super) settings: Settings,
+    pub(super) marks: Arc<[MarkRule]>,
+    daemons: SyncDaemons,
+}
+
+/// Takes what the workers are to be told.
+pub(super) type Tell<'a> = &'a mut dyn FnMut(Command);
+
+impl Truth {
+    pub(super) fn new(director: Director) -> Self {
+        Self {
+            director,
+            settings: Settings::default(),
+            marks: Arc::default(),
+            daemons: SyncDaemons::default(),
+        }
+    }
+
+    /// Makes a change, wholly or not at all.
+    pub(super) fn change(
+        &mut self,
+        change: Change,
+        read: ReadTraffic<'_>,
+        tell: Tell<'_>,
+    ) -> Result<(), Refusal> {
+        let director = &mut self.director;
+        let command = match change {
+            Change::AddService(spec) => director.add_service(spec)?,
+            Change::EditService(spec) => director.edit_service(spec)?,
+            Change::DeleteService(key) => director.delete_service(&key)?,
+            Change::Flush => {
+                director.flush().into_iter().for_each(tell);
+                return Ok(());
+            }
+            Change::AddServer { service, server } => {
+                if !self.daemons.rows().is_empty() {
+                    director.judge_family(&service, &server)?;
+                }
+                let mut added = director.add_server(&service, server, read);
+                if matches!(added, Err(Refusal::NoMemory)) {
+                    // Deleted servers keep their slots for a while; now the slots are worth more.
+                    self.reclaim(&mut *tell);
+                    added = self.director.add_server(&service, server, read);
+                }
+                added?
+            }
+            Change::EditServer { service, server } => {
+                if !self.daemons.rows().is_empty() {
+                    director.judge_family(&service, &server)?;
+                }
+                director.edit_server(&service, server)?
+            }
+            Change::DeleteServer { service, address, port } => {
+                director.delete_server(&service, address, port, read)?
+            }
+            Change::Zero(service) => return director.zero(service.as_ref(), read),
+            Change::SetTimeouts(Timeouts { tcp_s, tcp_fin_s, udp_s }) => {
+                self.settings.timeouts.set(tcp_s, tcp_fin_s, udp_s)?;
+                Command::PutSettings(self.settings)
+            }
+            Change::Settings(changes) => {
+                SettingChange::apply(&changes, &mut self.settings)?;
+                Command::PutSettings(self.settings)
+            }
+            Change::StartDaemon(spec) => {
+                if director.has_mixed_families() {
+                    return Err(Refusal::InvalidOperation);
+                }
+                return self.daemons.start(spec);
+            }
+            Change::StopDaemon { role, .. } => return self.daemons.stop(role),
+        };
+        tell(command);
+        Ok(())
+    }
+
+    /// Frees the slots of deleted servers without connections.
+    fn reclaim(&mut self, tell: Tell<'_>) {
+        let was_batch = self.director.is_batch();
+        self.director.end_batch().into_iter().for_each(&mut *tell);
+        self.director.forget_idle().into_iter().for_each(&mut *tell);
+        if was_batch {
+            self.director.begin_batch();
+        }
+    }
+
+    /// A copy to try changes on. It has no connections, and at most as much room.
+    pub(super) fn draft(&self) -> Self {
+        Self {
+            director: self.director.draft(),
+            settings: self.settings,
+            marks: Arc::clone(&self.marks),
+            daemons: self.daemons.clone(),
+        }
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        let seconds = |state| self.settings.timeouts.seconds(state);
+        Timeouts {
+            tcp_s: seconds(State::Established),
+            tcp_fin_s: seconds(State::FinWait),
+            udp_s: seconds(State::Udp),
+        }
+    }
+
+    pub(super) fn daemons(&self) -> &[DaemonRow] {
+        self.daemons.rows()
+    }
+}
