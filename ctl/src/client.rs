@@ -66,7 +66,9 @@ impl Invocation {
             Ok(Command::Version) => return output(help::version_line()),
             _ => {}
         }
-        let input = matches!(command, Ok(Command::Restore)).then_some(input);
+        let reads =
+            matches!(command, Ok(Command::Restore)) || session::is_atomic_restore(&self.argv);
+        let input = reads.then_some(input);
         match ask(&self.socket, &self.argv, input) {
             Ok(reply) => reply,
             Err(error) => self.no_answer(&error),

@@ -7,6 +7,7 @@
 //! | bytes of the socket to words | [`protocol`] |
 //! | words to a [`command::Command`], or the message that ipvsadm would give | [`args`] |
 //! | the command put to a [`backend::Backend`], which accepts it or gives a [`refusal::Refusal`] | [`session`] |
+//! | many commands of one input | `restore` |
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
 //! | rows of the back end to text | [`mod@print`] |
 //! | status and text to bytes of the socket | [`protocol`] |
@@ -23,5 +24,6 @@ pub mod names;
 pub mod print;
 pub mod protocol;
 pub mod refusal;
+mod restore;
 pub mod session;
 mod settings;

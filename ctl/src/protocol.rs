@@ -18,10 +18,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use crate::args;
 use crate::backend::Backend;
 use crate::names::Names;
-use crate::session::{Reply, run_with_input};
+use crate::session::{Reply, run_with_input, takes_input};
 
 /// Longest line of a request in bytes, without its end.
 pub const LONGEST_LINE: usize = 64 << 10;
@@ -56,7 +55,7 @@ impl Request {
     #[must_use]
     pub fn is_last(&self) -> bool {
         match self {
-            Self::Command { argv, .. } => args::is_restore(argv),
+            Self::Command { argv, .. } => takes_input(argv),
             Self::Malformed { close, .. } => *close,
         }
     }
@@ -87,7 +86,7 @@ pub fn read_request(stream: &mut impl BufRead) -> io::Result<Option<Request>> {
         Err(message) => return Ok(Some(Request::malformed(message, false))),
     };
     let mut input = Vec::new();
-    if args::is_restore(&argv) {
+    if takes_input(&argv) {
         stream.take(LONGEST_INPUT as u64 + 1).read_to_end(&mut input)?;
         if input.len() > LONGEST_INPUT {
             let message = "restore input is longer than 64 MiB; nothing was done";

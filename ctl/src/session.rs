@@ -3,20 +3,21 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::args::{Failure, parse};
+use crate::args::{self, Failure, parse};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
 use crate::help;
-use crate::names::Names;
+use crate::names::{Names, NumericNames};
 use crate::print;
 use crate::refusal::{Operation, Refusal};
+use crate::restore;
 use crate::settings::{self, Problem};
 
 /// Most text of a reply in bytes, both streams together.
 pub const MOST_TEXT: usize = 64 << 20;
 
 /// Exit status when the back end refuses a change.
-const REFUSED: u8 = 255;
+pub(crate) const REFUSED: u8 = 255;
 /// Exit status when a list cannot be had.
 const NO_LIST: u8 = 1;
 
@@ -66,13 +67,33 @@ pub(crate) fn is_ipvsadm(program: &str) -> bool {
     Path::new(program).file_name() == Some(OsStr::new("ipvsadm"))
 }
 
+/// The word in front of `-R` that makes it all or nothing.
+const ATOMIC: &str = "--atomic";
+
+/// Whether a command line is `--atomic -R`, which the real tool does not know.
+pub(crate) fn is_atomic_restore(argv: &[String]) -> bool {
+    match argv {
+        [program, first, rest @ ..] if first == ATOMIC && !is_ipvsadm(program) => {
+            let argv = [&[program.clone()], rest].concat();
+            matches!(parse(&argv, &NumericNames), Ok(Command::Restore))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a command line takes restore input, be its other words right or wrong.
+pub(crate) fn takes_input(argv: &[String]) -> bool {
+    args::is_restore(argv) || is_atomic_restore(argv)
+}
+
 /// Does what a command line asks that the real tool does not know; `None` if it is none of these.
-fn beyond_ipvsadm(argv: &[String], backend: &mut dyn Backend) -> Option<Reply> {
+pub(crate) fn beyond_ipvsadm(argv: &[String], backend: &mut dyn Backend) -> Option<Reply> {
     let (program, [command, words @ ..]) = argv.split_first()? else { return None };
     if is_ipvsadm(program) {
         return None;
     }
     match command.as_str() {
+        ATOMIC => Some(Reply::error("--atomic goes with -R, and nothing else")),
         "drops" => Some(match (words, backend.frames()) {
             ([], Ok(counts)) => Reply::output(print::frames(&counts)),
             ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),
@@ -102,11 +123,14 @@ pub fn run_with_input(
 ) -> Reply {
     names.begin();
     let program = argv.first().map_or("ipvsadm", String::as_str);
+    if is_atomic_restore(argv) {
+        return restore::restore_atomically(program, input, backend, names);
+    }
     if let Some(reply) = beyond_ipvsadm(argv, backend) {
         return reply;
     }
     match parse(argv, names) {
-        Ok(Command::Restore) => restore(program, input, backend, names),
+        Ok(Command::Restore) => restore::restore(program, input, backend, names),
         Ok(command) => perform(program, command, backend, names).0,
         Err(Failure { status, stderr, .. }) => {
             Reply { status, stdout: Vec::new(), stderr: stderr.into_bytes() }
@@ -117,74 +141,16 @@ pub fn run_with_input(
 
 /// Whether a restore goes on after a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+pub(crate) enum Then {
     GoOn,
     End,
 }
 
-/// Does every line of the input until one ends the restore. The status is the last line's.
-fn restore(program: &str, input: &[u8], backend: &mut dyn Backend, names: &dyn Names) -> Reply {
-    let mut all = Reply::default();
-    for line in input.split(|&byte| byte == b'\n') {
-        let (reply, then) = restore_line(program, line, backend, names);
-        let Some(reply) = reply else { continue };
-        all.status = reply.status;
-        all.stdout.extend(reply.stdout);
-        all.stderr.extend(reply.stderr);
-        if all.stdout.len() + all.stderr.len() > MOST_TEXT {
-            return Reply::error(
-                "the answers are longer than 64 MiB and are not shown; the rest of the restore \
-                 input was not carried out",
-            );
-        }
-        if then == Then::End {
-            break;
-        }
-    }
-    all
-}
-
-/// One line of a restore; `None` if it has no words.
-fn restore_line(
-    program: &str,
-    line: &[u8],
-    backend: &mut dyn Backend,
-    names: &dyn Names,
-) -> (Option<Reply>, Then) {
-    let line = match std::str::from_utf8(line) {
-        Ok(line) if !line.contains('\0') => line,
-        _ => {
-            let reply = Reply::error("restore input is not text; its rest was not read");
-            return (Some(reply), Then::End);
-        }
-    };
-    // Complete command lines are fine: the program's name is dropped wherever it stands.
-    let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty() && *word != "ipvsadm");
-    names.begin();
-    let argv: Vec<String> = std::iter::once(program).chain(words).map(str::to_owned).collect();
-    if argv.len() == 1 {
-        return (None, Then::GoOn);
-    }
-    if let Some(reply) = beyond_ipvsadm(&argv, backend) {
-        return (Some(reply), Then::GoOn);
-    }
-    let (reply, then) = match parse(&argv, names) {
-        // A restore cannot hold another one.
-        Ok(Command::Restore) => return (Some(of_failure(Failure::try_help(program))), Then::End),
-        Ok(command) => perform(program, command, backend, names),
-        Err(failure) => {
-            let then = if failure.ends_restore { Then::End } else { Then::GoOn };
-            (of_failure(failure), then)
-        }
-    };
-    (Some(reply), then)
-}
-
-fn of_failure(failure: Failure) -> Reply {
+pub(crate) fn of_failure(failure: Failure) -> Reply {
     Reply { status: failure.status, stdout: Vec::new(), stderr: failure.stderr.into_bytes() }
 }
 
-fn perform(
+pub(crate) fn perform(
     program: &str,
     command: Command,
     backend: &mut dyn Backend,

@@ -171,3 +171,42 @@ fn settings_are_restored_and_unknown_to_ipvsadm() {
     let reply = run_with_input(&words("ipvsadm -R"), input, &mut toy, &NumericNames);
     assert_eq!((reply.status, toy.settings), (255, before));
 }
+
+/// Status, error text, and services afterwards, of `pollvsadm --atomic -R`.
+fn atomic(input: &str, toy: &mut Toy) -> (u8, String, usize) {
+    let reply =
+        run_with_input(&words("pollvsadm --atomic -R"), input.as_bytes(), toy, &NumericNames);
+    assert_eq!(reply.stdout, b"");
+    (reply.status, String::from_utf8(reply.stderr).expect("text"), toy.services.len())
+}
+
+#[test]
+fn an_atomic_restore_does_all_lines_or_none() {
+    let mut toy = Toy::default();
+    let good = "# services\n\n-A -f 1\nipvsadm -a -f 1 -r 10.1.0.1\n-A -f 2\n-D -f 2\n-A -f 3\n";
+    assert_eq!(atomic(good, &mut toy), (0, String::new(), 2));
+    assert_eq!(toy.services.iter().map(|row| row.servers.len()).sum::<usize>(), 1);
+    for (line, status, message) in [
+        ("-A -f 1", 255, "Service already exists"),
+        ("-a -f 9 -r 10.1.0.1", 255, "Service not defined"),
+        ("-a -f 9 -r 224.0.0.1", 255, "Service not defined"),
+        ("-A -f 0", 2, "invalid fwmark value `0' specified"),
+        ("-A -f 4 --bogus", 255, "--bogus: unknown option"),
+        ("-L", 2, "only commands that change the table go with --atomic"),
+        ("-R", 2, "only commands that change the table go with --atomic"),
+        ("drops", 255, "Try `pollvsadm -h' or 'pollvsadm --help' for more information."),
+    ] {
+        let input = format!("-C\n\n-A -f 7\n-A -f 8\n{line}\n-A -f 9\n");
+        let expected = format!("line 5: {message}\nNothing was changed.\n");
+        assert_eq!(atomic(&input, &mut toy), (status, expected, 2), "{line}");
+    }
+    let (status, message, services) = atomic("-C\n-A -f \0\n", &mut toy);
+    assert_eq!((status, services), (2, 2));
+    assert!(message.starts_with("line 2: not text"), "{message}");
+    for (line, status) in
+        [("pollvsadm --atomic", 2), ("pollvsadm --atomic -L", 2), ("ipvsadm --atomic -R", 255)]
+    {
+        let reply = run_with_input(&words(line), b"-C\n", &mut toy, &NumericNames);
+        assert_eq!((reply.status, toy.services.len()), (status, 2), "{line}");
+    }
+}
