@@ -15,14 +15,14 @@ use crate::refusal::Refusal;
 ///
 /// Reading takes `&mut self` too, so that an implementation may gather from its workers.
 pub trait Backend {
-    /// Makes a change.
-    fn change(&mut self, change: Change) -> Result<(), Refusal>;
+    /// Makes changes one after another, whatever becomes of those before; one result for each.
+    fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>>;
     /// Makes all of the changes, in order, or none; a refusal comes with the place of the change refused.
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)>;
-    /// Many changes follow: each is judged at once, but packets may meet them a moment later.
-    fn begin_batch(&mut self) {}
-    /// Ends a batch: packets meet all of its changes from now on.
-    fn end_batch(&mut self) {}
+    /// Makes a change.
+    fn change(&mut self, change: Change) -> Result<(), Refusal> {
+        self.change_each(vec![change]).pop().expect("one result for each change")
+    }
     /// Every virtual service with its servers, in the back end's own order.
     fn table(&mut self) -> Result<Table, Refusal>;
     /// One virtual service with its servers; only this very key, never a wildcard.

@@ -4,7 +4,12 @@ use crate::args::{self, Failure};
 use crate::backend::Backend;
 use crate::command::{Change, Command};
 use crate::names::Names;
-use crate::session::{MOST_TEXT, REFUSED, Reply, Then, beyond_ipvsadm, of_failure, perform};
+use crate::session::{
+    MOST_TEXT, REFUSED, Reply, Then, beyond_ipvsadm, of_failure, outcome, perform,
+};
+
+/// Changes that are put to the back end together.
+const TOGETHER: usize = 256;
 
 /// Does every line of the input until one ends the restore. The status is the last line's.
 pub(crate) fn restore(
@@ -13,32 +18,18 @@ pub(crate) fn restore(
     backend: &mut dyn Backend,
     names: &dyn Names,
 ) -> Reply {
-    backend.begin_batch();
-    let reply = restore_lines(program, input, backend, names);
-    backend.end_batch();
-    reply
-}
-
-fn restore_lines(
-    program: &str,
-    input: &[u8],
-    backend: &mut dyn Backend,
-    names: &dyn Names,
-) -> Reply {
-    let mut all = Reply::default();
+    let mut restore = Restore { backend, names, waiting: Vec::new(), all: Reply::default() };
     for line in input.split(|&byte| byte == b'\n') {
-        let (reply, then) = match argv_of(program, line) {
-            Ok(argv) if argv.len() == 1 => continue,
-            Ok(argv) => restore_line(program, &argv, backend, names),
+        let then = match argv_of(program, line) {
+            Ok(argv) if argv.len() == 1 => Then::GoOn,
+            Ok(argv) => restore.line(program, &argv),
             Err(message) => {
                 let message = format!("restore input is {message}; its rest was not read");
-                (Reply::error(&message), Then::End)
+                restore.make_changes();
+                restore.answer((Reply::error(&message), Then::End))
             }
         };
-        all.status = reply.status;
-        all.stdout.extend(reply.stdout);
-        all.stderr.extend(reply.stderr);
-        if all.stdout.len() + all.stderr.len() > MOST_TEXT {
+        if restore.all.stdout.len() + restore.all.stderr.len() > MOST_TEXT {
             return Reply::error(
                 "the answers are longer than 64 MiB and are not shown; the rest of the restore \
                  input was not carried out",
@@ -48,7 +39,68 @@ fn restore_lines(
             break;
         }
     }
-    all
+    restore.make_changes();
+    restore.all
+}
+
+/// A restore under way.
+struct Restore<'a> {
+    backend: &'a mut dyn Backend,
+    names: &'a dyn Names,
+    /// Changes read, but not made yet.
+    waiting: Vec<Change>,
+    /// The replies so far.
+    all: Reply,
+}
+
+impl Restore<'_> {
+    fn line(&mut self, program: &str, argv: &[String]) -> Then {
+        self.names.begin();
+        let parsed = match args::parse(argv, self.names) {
+            Ok(Command::Change(change)) => {
+                self.waiting.push(change);
+                if self.waiting.len() == TOGETHER {
+                    self.make_changes();
+                }
+                return Then::GoOn;
+            }
+            parsed => parsed,
+        };
+        self.make_changes();
+        if let Some(reply) = beyond_ipvsadm(argv, self.backend) {
+            return self.answer((reply, Then::GoOn));
+        }
+        let answer = match parsed {
+            // A restore cannot hold another one.
+            Ok(Command::Restore) => (of_failure(Failure::try_help(program)), Then::End),
+            Ok(command) => perform(program, command, self.backend, self.names),
+            Err(failure) => {
+                let then = if failure.ends_restore { Then::End } else { Then::GoOn };
+                (of_failure(failure), then)
+            }
+        };
+        self.answer(answer)
+    }
+
+    fn make_changes(&mut self) {
+        let changes = std::mem::take(&mut self.waiting);
+        if changes.is_empty() {
+            return;
+        }
+        let operations: Vec<_> = changes.iter().map(Change::operation).collect();
+        for (done, operation) in self.backend.change_each(changes).into_iter().zip(operations) {
+            self.answer((outcome(done, operation), Then::GoOn));
+        }
+    }
+
+    /// Adds the reply to a line.
+    fn answer(&mut self, (reply, then): (Reply, Then)) -> Then {
+        assert!(self.waiting.is_empty(), "lines are answered in their order");
+        self.all.status = reply.status;
+        self.all.stdout.extend(reply.stdout);
+        self.all.stderr.extend(reply.stderr);
+        then
+    }
 }
 
 /// The argument vector of a line. Complete command lines are fine: the program's name is dropped
@@ -60,27 +112,6 @@ fn argv_of(program: &str, line: &[u8]) -> Result<Vec<String>, &'static str> {
     };
     let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty() && *word != "ipvsadm");
     Ok(std::iter::once(program).chain(words).map(str::to_owned).collect())
-}
-
-fn restore_line(
-    program: &str,
-    argv: &[String],
-    backend: &mut dyn Backend,
-    names: &dyn Names,
-) -> (Reply, Then) {
-    names.begin();
-    if let Some(reply) = beyond_ipvsadm(argv, backend) {
-        return (reply, Then::GoOn);
-    }
-    match args::parse(argv, names) {
-        // A restore cannot hold another one.
-        Ok(Command::Restore) => (of_failure(Failure::try_help(program)), Then::End),
-        Ok(command) => perform(program, command, backend, names),
-        Err(failure) => {
-            let then = if failure.ends_restore { Then::End } else { Then::GoOn };
-            (of_failure(failure), then)
-        }
-    }
 }
 
 /// Does all lines of the input or, if one is wrong or refused, none. Empty lines and lines that

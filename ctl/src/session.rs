@@ -169,11 +169,15 @@ pub(crate) fn perform(
         Command::Change(change) => change,
     };
     let operation = change.operation();
-    let reply = match backend.change(change) {
+    (outcome(backend.change(change), operation), Then::GoOn)
+}
+
+/// The reply to a change.
+pub(crate) fn outcome(done: Result<(), Refusal>, operation: Operation) -> Reply {
+    match done {
         Ok(()) => Reply::default(),
         Err(refusal) => Reply::failure(REFUSED, operation.message(refusal)),
-    };
-    (reply, Then::GoOn)
+    }
 }
 
 /// The reply to a command that reads; an error without a reason is silent.

@@ -187,7 +187,7 @@ fn an_atomic_restore_does_all_lines_or_none() {
     assert_eq!(atomic(good, &mut toy), (0, String::new(), 2));
     assert_eq!(toy.services.iter().map(|row| row.servers.len()).sum::<usize>(), 1);
     for (line, status, message) in [
-        ("-A -f 1", 255, "Service already exists"),
+        ("-A -f 8", 255, "Service already exists"),
         ("-a -f 9 -r 10.1.0.1", 255, "Service not defined"),
         ("-a -f 9 -r 224.0.0.1", 255, "Service not defined"),
         ("-A -f 0", 2, "invalid fwmark value `0' specified"),

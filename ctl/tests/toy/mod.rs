@@ -240,10 +240,8 @@ impl Toy {
         self.daemons.remove(found.ok_or(Refusal::NoDaemon)?);
         Ok(())
     }
-}
 
-impl Backend for Toy {
-    fn change(&mut self, change: Change) -> Result<(), Refusal> {
+    fn make(&mut self, change: Change) -> Result<(), Refusal> {
         match change {
             Change::AddService(spec) => self.add_service(spec),
             Change::EditService(spec) => self.edit_service(spec),
@@ -264,11 +262,17 @@ impl Backend for Toy {
             }
         }
     }
+}
+
+impl Backend for Toy {
+    fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
+        changes.into_iter().map(|change| self.make(change)).collect()
+    }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
         let mut changed = self.clone();
         for (place, change) in changes.into_iter().enumerate() {
-            changed.change(change).map_err(|refusal| (place, refusal))?;
+            changed.make(change).map_err(|refusal| (place, refusal))?;
         }
         *self = changed;
         Ok(())

@@ -85,10 +85,8 @@ impl World {
     fn stop_daemon(&mut self, _: Role) -> Result<(), Refusal> {
         Err(Refusal::NoDaemon)
     }
-}
 
-impl Backend for World {
-    fn change(&mut self, change: Change) -> Result<(), Refusal> {
+    fn make(&mut self, change: Change) -> Result<(), Refusal> {
         match change {
             Change::AddService(spec) => self.add_service(spec),
             Change::EditService(spec) => self.edit_service(spec),
@@ -108,6 +106,12 @@ impl Backend for World {
                 unreachable!("recordings change them by sysctl")
             }
         }
+    }
+}
+
+impl Backend for World {
+    fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
+        changes.into_iter().map(|change| self.make(change)).collect()
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {

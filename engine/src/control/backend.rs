@@ -21,24 +21,20 @@ use super::{Control, Handle};
 const STOPPING: Refusal = Refusal::Unsupported("pollvsd is stopping");
 
 /// A back end on another thread than control's.
-pub struct Remote {
-    control: Handle,
-    /// Whether changes are part of a batch.
-    is_batch: bool,
-}
+pub struct Remote(Handle);
 
 impl Remote {
     /// A back end that asks the control thread.
     #[must_use]
     pub fn new(control: Handle) -> Self {
-        Self { control, is_batch: false }
+        Self(control)
     }
 
     fn ask<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Control) -> R + Send + 'static,
     ) -> Result<R, Refusal> {
-        self.control.call(job).ok_or(STOPPING)
+        self.0.call(job).ok_or(STOPPING)
     }
 
     /// Puts what is configured in force: for the start, before the first packet.
@@ -50,31 +46,15 @@ impl Remote {
     }
 }
 
-impl Drop for Remote {
-    fn drop(&mut self) {
-        self.end_batch();
-    }
-}
-
 impl Backend for Remote {
-    fn change(&mut self, change: Change) -> Result<(), Refusal> {
-        let is_batch = self.is_batch;
-        self.ask(move |control| control.change(change, is_batch))?
+    fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
+        let count = changes.len();
+        let done = self.ask(move |control| control.change_each(changes));
+        done.unwrap_or_else(|refusal| vec![Err(refusal); count])
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
         self.ask(move |control| control.change_all(changes)).map_err(|refusal| (0, refusal))?
-    }
-
-    fn begin_batch(&mut self) {
-        self.is_batch = true;
-    }
-
-    fn end_batch(&mut self) {
-        if std::mem::take(&mut self.is_batch) {
-            // Nothing is left to settle when the daemon is stopping.
-            let _ = self.ask(Control::settle);
-        }
     }
 
     fn table(&mut self) -> Result<Table, Refusal> {

@@ -42,14 +42,9 @@ const PAGE: usize = 1024;
 /// Something for the control thread to do.
 type Job = Box<dyn FnOnce(&mut Control) + Send>;
 
-/// How long packets may not meet a change that is part of a batch.
-const BATCH: Duration = Duration::from_millis(20);
-
 /// What the control thread owns.
 pub struct Control {
     truth: Truth,
-    /// When the first change of an open batch was made.
-    batch_since: Option<Instant>,
     workers: Vec<Sender<Envelope>>,
     counters: Vec<Arc<Counters>>,
     templates: Arc<Templates>,
@@ -95,7 +90,7 @@ impl Control {
         losses: ReadLosses,
     ) -> Self {
         let truth = Truth::new(director);
-        Self { truth, batch_since: None, workers, counters, templates, table, clock, losses }
+        Self { truth, workers, counters, templates, table, clock, losses }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -131,10 +126,8 @@ impl Control {
     /// Work of every second.
     fn keep_house(&mut self, round: u32) {
         let now = self.clock.now();
-        self.settle();
-        for command in self.truth.director.forget_deleted(now) {
-            self.broadcast(&command);
-        }
+        let commands = self.truth.director.forget_deleted(now);
+        self.broadcast(commands);
         self.truth.director.tick_schedulers(now, &self.truth.settings);
         if round.is_multiple_of(PERIOD_S) && self.truth.settings.run_estimation != 0 {
             let counters = &self.counters;
@@ -142,60 +135,38 @@ impl Control {
         }
     }
 
-    /// Makes a change; as part of a batch, packets meet it a moment later.
-    fn change(&mut self, change: Change, is_batch: bool) -> Result<(), Refusal> {
-        if is_batch {
-            if *self.batch_since.get_or_insert_with(Instant::now) + BATCH < Instant::now() {
-                self.settle();
-            }
+    /// Makes changes one after another; the workers hear of all of them together.
+    fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
+        if changes.len() > 1 {
             self.truth.director.begin_batch();
-        } else {
-            self.settle();
         }
-        self.change_now(change)
-    }
-
-    fn change_now(&mut self, change: Change) -> Result<(), Refusal> {
-        let (workers, counters) = (&self.workers, &self.counters);
-        self.truth.change(change, &|id| Self::traffic(counters, id), &mut |command| {
-            broadcast(workers, &command);
-        })
+        let mut commands = Vec::new();
+        let counters = &self.counters;
+        let read = |id| Self::traffic(counters, id);
+        let change = |change| self.truth.change(change, &read, &mut commands);
+        let done = changes.into_iter().map(change).collect();
+        commands.extend(self.truth.director.end_batch());
+        self.broadcast(commands);
+        done
     }
 
     /// Makes all changes or none: they are tried on a draft first.
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
-        self.settle();
         let mut draft = self.truth.draft();
         for (place, change) in changes.iter().enumerate() {
-            let tried = draft.change(change.clone(), &|_| Traffic::default(), &mut drop);
+            let tried = draft.change(change.clone(), &|_| Traffic::default(), &mut Vec::new());
             tried.map_err(|refusal| (place, refusal))?;
         }
-        self.truth.director.begin_batch();
-        let mut done = Ok(());
-        for (place, change) in changes.into_iter().enumerate() {
-            done = self.change_now(change).map_err(|refusal| (place, refusal));
-            if done.is_err() {
-                break; // an interface that has gone in between, perhaps
-            }
-        }
-        self.settle();
-        done
-    }
-
-    /// Tells the workers of a batch's changes so far.
-    fn settle(&mut self) {
-        self.batch_since = None;
-        for command in self.truth.director.end_batch() {
-            self.broadcast(&command);
-        }
+        let failed = self.change_each(changes).into_iter().enumerate();
+        // None, unless an interface has gone since the draft was made.
+        failed.map(|(place, done)| done.map_err(|refusal| (place, refusal))).collect()
     }
 
     /// Puts what is configured in force.
     fn configure(&mut self, settings: Settings, marks: Arc<[MarkRule]>) {
         self.truth.settings = settings;
         self.truth.marks = Arc::clone(&marks);
-        self.broadcast(&Command::PutSettings(settings));
-        self.broadcast(&Command::PutMarks(marks));
+        self.broadcast(vec![Command::PutSettings(settings), Command::PutMarks(marks)]);
     }
 
     fn totals(&self) -> Totals {
@@ -204,9 +175,20 @@ impl Control {
         Totals { traffic, rates, workers }
     }
 
-    /// Has every worker apply a command, and returns when all have.
-    fn broadcast(&self, command: &Command) {
-        broadcast(&self.workers, command);
+    /// Has every worker apply commands, in order, and returns when all have.
+    fn broadcast(&self, commands: Vec<Command>) {
+        let (reply, replies) = bounded(self.workers.len() * commands.len());
+        for command in commands {
+            for worker in &self.workers {
+                let envelope = Envelope { command: command.clone(), reply: reply.clone() };
+                // A worker is gone only when the daemon stops.
+                let _ = worker.send(envelope);
+            }
+        }
+        drop(reply);
+        for answer in &replies {
+            drop(answer); // what the worker had before is freed here, not there
+        }
     }
 
     /// A server's traffic over all workers.
@@ -240,22 +222,5 @@ impl Control {
         }
         self.templates.list(self.clock.now(), |template| all.push(template));
         all
-    }
-}
-
-/// Has every worker apply a command, and returns when all have.
-fn broadcast(workers: &[Sender<Envelope>], command: &Command) {
-    if matches!(command, Command::Deferred) {
-        return;
-    }
-    let (reply, replies) = bounded(workers.len());
-    for worker in workers {
-        let envelope = Envelope { command: command.clone(), reply: reply.clone() };
-        // A worker is gone only when the daemon stops.
-        let _ = worker.send(envelope);
-    }
-    drop(reply);
-    for answer in &replies {
-        drop(answer); // what the worker had before is freed here, not there
     }
 }

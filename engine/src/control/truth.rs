@@ -21,9 +21,6 @@ pub(super) struct Truth {
     daemons: SyncDaemons,
 }
 
-/// Takes what the workers are to be told.
-pub(super) type Tell<'a> = &'a mut dyn FnMut(Command);
-
 impl Truth {
     pub(super) fn new(director: Director) -> Self {
         Self {
@@ -34,12 +31,12 @@ impl Truth {
         }
     }
 
-    /// Makes a change, wholly or not at all.
+    /// Makes a change, wholly or not at all. What the workers are to be told of it goes to `tell`.
     pub(super) fn change(
         &mut self,
         change: Change,
         read: ReadTraffic<'_>,
-        tell: Tell<'_>,
+        tell: &mut Vec<Command>,
     ) -> Result<(), Refusal> {
         let director = &mut self.director;
         let command = match change {
@@ -47,7 +44,7 @@ impl Truth {
             Change::EditService(spec) => director.edit_service(spec)?,
             Change::DeleteService(key) => director.delete_service(&key)?,
             Change::Flush => {
-                director.flush().into_iter().for_each(tell);
+                tell.extend(director.flush());
                 return Ok(());
             }
             Change::AddServer { service, server } => {
@@ -57,7 +54,7 @@ impl Truth {
                 let mut added = director.add_server(&service, server, read);
                 if matches!(added, Err(Refusal::NoMemory)) {
                     // Deleted servers keep their slots for a while; now the slots are worth more.
-                    self.reclaim(&mut *tell);
+                    self.reclaim(tell);
                     added = self.director.add_server(&service, server, read);
                 }
                 added?
@@ -88,15 +85,17 @@ impl Truth {
             }
             Change::StopDaemon { role, .. } => return self.daemons.stop(role),
         };
-        tell(command);
+        if !matches!(command, Command::Deferred) {
+            tell.push(command);
+        }
         Ok(())
     }
 
     /// Frees the slots of deleted servers without connections.
-    fn reclaim(&mut self, tell: Tell<'_>) {
+    fn reclaim(&mut self, tell: &mut Vec<Command>) {
         let was_batch = self.director.is_batch();
-        self.director.end_batch().into_iter().for_each(&mut *tell);
-        self.director.forget_idle().into_iter().for_each(&mut *tell);
+        tell.extend(self.director.end_batch());
+        tell.extend(self.director.forget_idle());
         if was_batch {
             self.director.begin_batch();
         }
