@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use dataplane::mark::MarkRule;
 use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::{Setting, Settings};
 use dataplane::verdict::DropReason;
 
 use crate::command::{DaemonSpec, Role, Timeouts};
+use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
 
 /// A director as seen by commands: one method per operation, each done wholly or refused wholly.
@@ -57,6 +59,10 @@ pub trait Backend {
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
     /// What became of all frames since the start.
     fn frames(&mut self) -> Result<FrameCounts, Refusal>;
+    /// The rules that give packets firewall marks, in order.
+    fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal>;
+    /// Changes these rules, by [`MarkChange::apply`].
+    fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError>;
 }
 
 /// A setting to change.

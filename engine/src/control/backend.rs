@@ -8,6 +8,7 @@ use ctl::backend::{
     Table,
 };
 use ctl::command::{DaemonSpec, Role, Timeouts};
+use ctl::mark::{MarkChange, MarkError};
 use dataplane::command::{Command, ConnectionInfo};
 use dataplane::connection::state::State;
 use dataplane::counters::Counters;
@@ -62,7 +63,7 @@ impl Remote {
     pub fn configure(&self, settings: Settings, marks: Arc<[MarkRule]>) -> Result<(), Refusal> {
         let configured = self.0.call(move |control| {
             control.put_settings(settings);
-            control.broadcast(&Command::PutMarks(marks));
+            control.put_marks(marks);
         });
         configured.ok_or(STOPPING)
     }
@@ -210,6 +211,19 @@ impl Backend for Remote {
             }
         });
         counts.ok_or(STOPPING)
+    }
+
+    fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {
+        self.0.call(|control| control.marks.to_vec()).ok_or(STOPPING)
+    }
+
+    fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
+        let changed = self.0.call(|control| {
+            let marks = change.apply(&control.marks)?;
+            control.put_marks(marks.into());
+            Ok(())
+        });
+        changed.unwrap_or(Err(MarkError::Refused(STOPPING)))
     }
 }
 

@@ -14,6 +14,7 @@ use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
 use dataplane::director::Director;
+use dataplane::mark::MarkRule;
 use dataplane::roster::ServerId;
 use dataplane::service::Traffic;
 use dataplane::settings::Settings;
@@ -39,6 +40,7 @@ type Job = Box<dyn FnOnce(&mut Control) + Send>;
 pub struct Control {
     director: Director,
     settings: Settings,
+    marks: Arc<[MarkRule]>,
     workers: Vec<Sender<Envelope>>,
     counters: Vec<Arc<Counters>>,
     templates: Arc<Templates>,
@@ -84,7 +86,8 @@ impl Control {
         losses: ReadLosses,
     ) -> Self {
         let settings = Settings::default();
-        Self { director, settings, workers, counters, templates, table, clock, losses }
+        let marks = Arc::default();
+        Self { director, settings, marks, workers, counters, templates, table, clock, losses }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -122,6 +125,12 @@ impl Control {
     fn put_settings(&mut self, settings: Settings) {
         self.settings = settings;
         self.broadcast(&Command::PutSettings(settings));
+    }
+
+    /// Puts the rules for firewall marks in force at every worker.
+    fn put_marks(&mut self, marks: Arc<[MarkRule]>) {
+        self.marks = Arc::clone(&marks);
+        self.broadcast(&Command::PutMarks(marks));
     }
 
     /// Has every worker apply a command, and returns when all have.
