@@ -25,9 +25,9 @@ const WORD: &str = "--json";
 
 /// The argument vector without the word; `None` if it does not have it.
 pub(crate) fn without_word(argv: &[String]) -> Option<Vec<String>> {
-    let is_word = |word: &&String| *word == WORD;
-    let has = argv.iter().skip(1).any(|word| is_word(&word));
-    has.then(|| argv.iter().filter(|word| !is_word(word)).cloned().collect())
+    let words = argv.get(1..).unwrap_or_default();
+    let has = words.iter().any(|word| word == WORD);
+    has.then(|| argv.iter().filter(|word| *word != WORD).cloned().collect())
 }
 
 /// Does what a command line without the word asks. What fails, fails as it does without JSON.
@@ -110,7 +110,10 @@ fn no_listing(instead: &str) -> Reply {
 
 /// A document and its end of line.
 fn document(document: &impl Serialize) -> Reply {
-    let mut out = Bounded(Vec::new());
+    written(document, Bounded(Vec::new()))
+}
+
+fn written(document: &impl Serialize, mut out: Bounded) -> Reply {
     match serde_json::to_writer(&mut out, document) {
         Ok(()) => {
             out.0.push(b'\n');
@@ -134,5 +137,21 @@ impl io::Write for Bounded {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_as_long_as_a_reply_may_be_and_no_longer() {
+        // In quotes, and with its end of line.
+        let longest = written(&"ab", Bounded(vec![b' '; MOST_TEXT - 5]));
+        assert_eq!((longest.status, longest.stdout.len()), (0, MOST_TEXT));
+        assert_eq!(longest.clone().bounded(), longest);
+        let longer = written(&"abc", Bounded(vec![b' '; MOST_TEXT - 5]));
+        assert_eq!((longer.status, longer.stdout.len()), (2, 0));
+        assert!(longer.stderr.starts_with(b"the answer is longer than 64 MiB"));
     }
 }
