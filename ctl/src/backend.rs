@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use dataplane::estimator::Rates;
+use dataplane::mark::MarkRule;
 use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 use crate::command::{Change, Role, Timeouts};
+use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
 
 /// A director as seen by commands: changes, each made wholly or refused wholly, and questions.
@@ -39,6 +41,10 @@ pub trait Backend {
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
     /// What became of all frames since the start.
     fn frames(&mut self) -> Result<FrameCounts, Refusal>;
+    /// The rules that give packets firewall marks, in order.
+    fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal>;
+    /// Changes these rules, by [`MarkChange::apply`].
+    fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError>;
 }
 
 /// What became of all frames since the start, over all workers.

@@ -116,7 +116,24 @@ Called as pollvsadm, there is also
   pollvsadm --sysctl [NAME[=VALUE]]...
                              read or set net.ipv4.vs.NAME, all of them without a name; nothing is
                              set when one word is wrong
+  pollvsadm mark -A RULE     a rule that gives packets a firewall mark, after all others
+  pollvsadm mark -I [N] RULE the same as number N (default: 1, before all others)
+  pollvsadm mark -D RULE|N   delete the rule with these words, or of this number
+  pollvsadm mark -F          delete all rules
+  pollvsadm mark [-L] [--line-numbers]
+                             list the rules as commands that -R reads
 
-and the very first words may be --socket PATH: the control socket of the daemon
+RULE is made of the words of iptables' table mangle, chain PREROUTING; the last rule that fits decides:
+  -s, --source NET           network of the source: ADDRESS, ADDRESS/LENGTH or ADDRESS/MASK
+  -d, --destination NET      network of the destination
+  -p, --protocol PROTOCOL    tcp, udp, sctp, icmp, all or a number
+      --sport PORT[:PORT]    source port, or first and last; needs -p tcp, -p udp or -p sctp
+      --dport PORT[:PORT]    destination port, or first and last
+      --set-mark MARK        the mark, 0 to 4294967295, or in hexadecimal: 0x1
+Words that say no more, such as -t mangle, -m tcp and -j MARK, may stand as iptables has them.
+
+With --json anywhere in the line, a list (-L, drops, --sysctl, mark -L) is one JSON document.
+
+The very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).
 ";

@@ -9,7 +9,8 @@
 //! | the command put to a [`backend::Backend`], which accepts it or gives a [`refusal::Refusal`] | [`session`] |
 //! | many commands of one input | `restore` |
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
-//! | rows of the back end to text | [`mod@print`] |
+//! | `mark`, which ipvsadm lacks | [`mark`] |
+//! | rows of the back end to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
 //! The daemon implements [`backend::Backend`] and accepts connections; `pollvsadm` is a few lines over [`client`].
@@ -20,6 +21,8 @@ pub mod backend;
 pub mod client;
 pub mod command;
 pub mod help;
+mod json;
+pub mod mark;
 pub mod names;
 pub mod print;
 pub mod protocol;

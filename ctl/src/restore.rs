@@ -67,7 +67,7 @@ impl Restore<'_> {
             parsed => parsed,
         };
         self.make_changes();
-        if let Some(reply) = beyond_ipvsadm(argv, self.backend) {
+        if let Some(reply) = beyond_ipvsadm(argv, self.backend, self.names) {
             return self.answer((reply, Then::GoOn));
         }
         let answer = match parsed {

@@ -7,11 +7,13 @@ use crate::args::{self, Failure, parse};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
 use crate::help;
+use crate::json;
+use crate::mark;
 use crate::names::{Names, NumericNames};
 use crate::print;
 use crate::refusal::{Operation, Refusal};
 use crate::restore;
-use crate::settings::{self, Problem};
+use crate::settings;
 
 /// Most text of a reply in bytes, both streams together.
 pub const MOST_TEXT: usize = 64 << 20;
@@ -19,7 +21,7 @@ pub const MOST_TEXT: usize = 64 << 20;
 /// Exit status when the back end refuses a change.
 pub(crate) const REFUSED: u8 = 255;
 /// Exit status when a list cannot be had.
-const NO_LIST: u8 = 1;
+pub(crate) const NO_LIST: u8 = 1;
 
 /// The answer to a request: what a process would exit with and have written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,11 +41,11 @@ impl Reply {
         Self { status: 2, stdout: Vec::new(), stderr: format!("{message}\n").into_bytes() }
     }
 
-    fn output(text: String) -> Self {
+    pub(crate) fn output(text: String) -> Self {
         Self { status: 0, stdout: text.into_bytes(), stderr: Vec::new() }
     }
 
-    fn failure(status: u8, line: &str) -> Self {
+    pub(crate) fn failure(status: u8, line: &str) -> Self {
         Self { status, ..Self::error(line) }
     }
 
@@ -87,13 +89,21 @@ pub(crate) fn takes_input(argv: &[String]) -> bool {
 }
 
 /// Does what a command line asks that the real tool does not know; `None` if it is none of these.
-pub(crate) fn beyond_ipvsadm(argv: &[String], backend: &mut dyn Backend) -> Option<Reply> {
+pub(crate) fn beyond_ipvsadm(
+    argv: &[String],
+    backend: &mut dyn Backend,
+    names: &dyn Names,
+) -> Option<Reply> {
     let (program, [command, words @ ..]) = argv.split_first()? else { return None };
     if is_ipvsadm(program) {
         return None;
     }
+    if let Some(argv) = json::without_word(argv) {
+        return Some(json::answer(&argv, backend, names));
+    }
     match command.as_str() {
         ATOMIC => Some(Reply::error("--atomic goes with -R, and nothing else")),
+        "mark" => Some(mark::answer(words, backend, names)),
         "drops" => Some(match (words, backend.frames()) {
             ([], Ok(counts)) => Reply::output(print::frames(&counts)),
             ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),
@@ -103,12 +113,7 @@ pub(crate) fn beyond_ipvsadm(argv: &[String], backend: &mut dyn Backend) -> Opti
             Ok(answer) => {
                 Reply { stderr: answer.notes.into_bytes(), ..Reply::output(answer.lines) }
             }
-            Err(Problem::Words(lines)) => {
-                Reply { status: settings::FAILED, stdout: Vec::new(), stderr: lines.into_bytes() }
-            }
-            Err(Problem::Refused(refusal)) => {
-                Reply::failure(settings::FAILED, Operation::Service.message(refusal))
-            }
+            Err(problem) => problem.reply(),
         }),
         _ => None,
     }
@@ -126,7 +131,7 @@ pub fn run_with_input(
     if is_atomic_restore(argv) {
         return restore::restore_atomically(program, input, backend, names);
     }
-    if let Some(reply) = beyond_ipvsadm(argv, backend) {
+    if let Some(reply) = beyond_ipvsadm(argv, backend, names) {
         return reply;
     }
     match parse(argv, names) {

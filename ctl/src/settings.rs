@@ -6,10 +6,11 @@ use dataplane::settings::{ALL, PREFIX, Setting, SettingError, Settings};
 
 use crate::backend::Backend;
 use crate::command::{Change, SettingChange};
-use crate::refusal::Refusal;
+use crate::refusal::{Operation, Refusal};
+use crate::session::Reply;
 
 /// Exit status when anything goes wrong, as `sysctl` has it.
-pub(crate) const FAILED: u8 = 1;
+const FAILED: u8 = 1;
 
 /// What the words ask for.
 #[derive(Debug, Default)]
@@ -27,6 +28,37 @@ pub(crate) enum Problem {
     Words(String),
     /// The back end's reason.
     Refused(Refusal),
+}
+
+impl Problem {
+    /// What the user gets.
+    pub(crate) fn reply(self) -> Reply {
+        match self {
+            Self::Words(lines) => {
+                Reply { status: FAILED, stdout: Vec::new(), stderr: lines.into_bytes() }
+            }
+            Self::Refused(refusal) => Reply::failure(FAILED, Operation::Service.message(refusal)),
+        }
+    }
+}
+
+/// The settings that the words name, all of them without a word, and where their values are.
+pub(crate) fn read(
+    words: &[String],
+    backend: &mut dyn Backend,
+) -> Result<(Vec<&'static Setting>, Settings), Problem> {
+    let settings = backend.settings().map_err(Problem::Refused)?;
+    let (mut all, mut wrong) = (Vec::new(), String::new());
+    if words.is_empty() {
+        all.extend(ALL);
+    }
+    for word in words {
+        match named(word) {
+            found if found.is_empty() => unknown(&mut wrong, word),
+            found => all.extend(found),
+        }
+    }
+    if wrong.is_empty() { Ok((all, settings)) } else { Err(Problem::Words(wrong)) }
 }
 
 /// Does what the words after `--sysctl` ask, in order: `NAME` reads, `NAME=VALUE` writes, and no

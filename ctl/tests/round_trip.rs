@@ -15,6 +15,7 @@ use dataplane::service::{
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+use serde_json::Value;
 use toy::{Toy, words};
 
 fn address(family: Family) -> BoxedStrategy<IpAddr> {
@@ -140,6 +141,85 @@ fn director() -> impl Strategy<Value = Toy> {
     )
 }
 
+/// The service of a JSON document, as it was configured.
+fn service_of(row: &Value) -> ServiceSpec {
+    let text = |field: &str| row[field].as_str();
+    let number = |field: &str| row[field].as_u64().map(|n| u32::try_from(n).expect("32 bits"));
+    let family = match text("family") {
+        Some("ipv4") => Family::V4,
+        Some("ipv6") => Family::V6,
+        other => panic!("{other:?}"),
+    };
+    let key = match (text("protocol"), number("fwmark")) {
+        (None, Some(mark)) => ServiceKey::Mark { family, mark },
+        (Some(name), None) => ServiceKey::Address {
+            protocol: match name {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                "sctp" => Protocol::Sctp,
+                other => panic!("{other}"),
+            },
+            address: text("address").expect("an address").parse().expect("an address"),
+            port: number("port").expect("a port") as u16,
+        },
+        both => panic!("{both:?}"),
+    };
+    let client_mask = match (text("client_netmask"), number("client_prefix_length")) {
+        (Some(mask), None) => ClientMask::V4(mask.parse::<Ipv4Addr>().expect("a mask").into()),
+        (None, Some(length)) => ClientMask::V6(length as u8),
+        both => panic!("{both:?}"),
+    };
+    let flags = row["scheduler_flags"].as_array().expect("flags").iter();
+    ServiceSpec {
+        key,
+        scheduler: text("scheduler").expect("a scheduler").to_owned(),
+        scheduler_flags: flags
+            .map(|flag| match flag.as_str() {
+                Some("flag-1" | "sh-fallback" | "mh-fallback") => 0x08,
+                Some("flag-2" | "sh-port" | "mh-port") => 0x10,
+                Some("flag-3") => 0x20,
+                other => panic!("{other:?}"),
+            })
+            .sum(),
+        persistence_s: number("persistence_s"),
+        client_mask,
+        persistence_engine: text("persistence_engine").map(str::to_owned),
+        one_packet: row["one_packet"].as_bool().expect("a boolean"),
+    }
+}
+
+/// The server of a JSON document, as it was configured.
+fn server_of(row: &Value) -> ServerSpec {
+    let number = |field: &str| row[field].as_u64().expect("a number");
+    let tunnel = &row["tunnel"];
+    let kind = match tunnel["type"].as_str() {
+        None | Some("ipip") => TunnelKind::Ipip,
+        Some("gue") => TunnelKind::Gue,
+        Some("gre") => TunnelKind::Gre,
+        other => panic!("{other:?}"),
+    };
+    let checksum = match tunnel["checksum"].as_str() {
+        None | Some("none") => TunnelChecksum::None,
+        Some("full") => TunnelChecksum::Full,
+        Some("remote") => TunnelChecksum::Remote,
+        other => panic!("{other:?}"),
+    };
+    ServerSpec {
+        address: row["address"].as_str().expect("text").parse().expect("an address"),
+        port: number("port") as u16,
+        method: match row["method"].as_str() {
+            Some("nat") => Method::Nat,
+            Some("tunnel") => Method::Tunnel,
+            Some("direct") => Method::Direct,
+            other => panic!("{other:?}"),
+        },
+        weight: number("weight") as i64,
+        upper_threshold: number("upper_threshold") as u32,
+        lower_threshold: number("lower_threshold") as u32,
+        tunnel: TunnelSpec { kind, port: tunnel["port"].as_u64().unwrap_or(0) as u16, checksum },
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
@@ -158,5 +238,21 @@ proptest! {
         let saved = toy.table().map(|table| print::save(&table, true, &NumericNames));
         let saved_again = again.table().map(|table| print::save(&table, true, &NumericNames));
         prop_assert_eq!(saved, saved_again);
+    }
+
+    #[test]
+    fn json_says_all_that_was_configured(mut toy in director()) {
+        let line = words("pollvsadm --json -L --nosort");
+        let reply = run_with_input(&line, &[], &mut toy, &NumericNames);
+        let document: Value = serde_json::from_slice(&reply.stdout).expect("a document");
+        let said: Vec<_> = document["services"].as_array().expect("services").iter().map(|row| {
+            let servers = row["servers"].as_array().expect("servers").iter();
+            (service_of(row), servers.map(server_of).collect::<Vec<_>>())
+        }).collect();
+        let rows = toy.table().expect("a table").services.into_iter();
+        let configured: Vec<_> = rows.map(|row| {
+            (row.spec, row.servers.iter().map(|server| server.spec).collect::<Vec<_>>())
+        }).collect();
+        prop_assert_eq!(said, configured);
     }
 }

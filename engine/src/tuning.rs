@@ -65,6 +65,8 @@ impl MarkConfig {
     #[must_use]
     pub fn rule(&self) -> MarkRule {
         let Self { protocol, source, destination, source_ports, destination_ports, mark } = *self;
+        // As iptables has it, 0 is every protocol.
+        let protocol = protocol.filter(|&number| number != 0);
         MarkRule { protocol, source, destination, source_ports, destination_ports, mark }
     }
 

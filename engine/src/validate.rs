@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ctl::mark::MOST_RULES;
 use dataplane::address::Prefix;
 use dataplane::interface::{Interface, Route, Topology, TopologyError};
 use dataplane::packet::ethernet::Mac;
@@ -134,6 +135,11 @@ impl Config {
     }
 
     fn check_marks(&self) -> Result<(), ConfigError> {
+        if let Some(mark) = self.marks.get(MOST_RULES) {
+            let what = format!("mark {}: there are {MOST_RULES} rules already", mark.mark);
+            let error = ConfigError::Wrong(format!("{what}, and that is the limit"));
+            return Err(self.origin.at(in_table("mark", MOST_RULES, "mark"), error));
+        }
         for (n, mark) in self.marks.iter().enumerate() {
             if let Some((name, what)) = mark.contradiction() {
                 let error = ConfigError::Wrong(format!("mark {}: {name} {what}", mark.mark));

@@ -46,6 +46,11 @@ fn contradictions_are_refused_with_their_line() {
             "line 13",
             "mark 2: destination is not of the same address family",
         ),
+        (
+            format!("{sound}{}", "[[mark]]\nmark = 3\n".repeat(1025)),
+            "line 2055",
+            "mark 3: there are 1024 rules already",
+        ),
         (format!("{sound}mtu = 9000\n"), "line 6", "mtu is 9000, but must be 68 to 2030"),
         (format!("{sound}[[route]]\nto = \"::/0\"\nvia = \"::1\"\n"), "line 8", "loopback"),
         (

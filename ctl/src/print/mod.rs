@@ -2,10 +2,10 @@
 
 mod connections;
 mod frames;
-mod order;
+pub(crate) mod order;
 mod save;
 mod services;
-mod text;
+pub(crate) mod text;
 
 use std::fmt::Write;
 

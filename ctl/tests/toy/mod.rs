@@ -9,8 +9,10 @@ use ctl::backend::{
     Table, Totals,
 };
 use ctl::command::{Change, DaemonSpec, Role, SettingChange, Timeouts};
+use ctl::mark::{MarkChange, MarkError};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
+use dataplane::mark::MarkRule;
 use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
@@ -29,6 +31,7 @@ pub struct Toy {
     pub timeouts: Timeouts,
     pub settings: Settings,
     pub daemons: Vec<DaemonRow>,
+    pub marks: Vec<MarkRule>,
     /// Every operation is refused for this reason.
     pub broken: Option<Refusal>,
 }
@@ -41,6 +44,7 @@ impl Default for Toy {
             timeouts: Timeouts { tcp_s: 900, tcp_fin_s: 120, udp_s: 300 },
             settings: Settings::default(),
             daemons: Vec::new(),
+            marks: Vec::new(),
             broken: None,
         }
     }
@@ -327,6 +331,17 @@ impl Backend for Toy {
             drops: drops.collect(),
             ports: vec![port],
         })
+    }
+
+    fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {
+        self.check()?;
+        Ok(self.marks.clone())
+    }
+
+    fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
+        self.check().map_err(MarkError::Refused)?;
+        self.marks = change.apply(&self.marks)?;
+        Ok(())
     }
 }
 

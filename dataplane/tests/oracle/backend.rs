@@ -6,10 +6,12 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, DaemonSpec, Role, Timeouts};
+use ctl::mark::{MarkChange, MarkError};
 use ctl::refusal::Refusal;
 use dataplane::command::Command;
 use dataplane::connection::state::State;
 use dataplane::director::ServiceView;
+use dataplane::mark::MarkRule;
 use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
 use dataplane::settings::Settings;
 
@@ -167,6 +169,14 @@ impl Backend for World {
 
     fn frames(&mut self) -> Result<FrameCounts, Refusal> {
         Ok(FrameCounts::default())
+    }
+
+    fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn change_marks(&mut self, _: MarkChange) -> Result<(), MarkError> {
+        unreachable!("recordings mark by a rule of their own")
     }
 }
 

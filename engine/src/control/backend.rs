@@ -7,6 +7,7 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, Timeouts};
+use ctl::mark::{MarkChange, MarkError};
 use dataplane::command::ConnectionInfo;
 use dataplane::counters::Counters;
 use dataplane::director::ServiceView;
@@ -113,6 +114,15 @@ impl Backend for Remote {
                 ports: (control.losses)(),
             }
         })
+    }
+
+    fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {
+        self.ask(|control| control.truth.marks.to_vec())
+    }
+
+    fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
+        let changed = self.ask(|control| control.change_marks(change));
+        changed.map_err(MarkError::Refused)?
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use ctl::backend::{PortLosses, Totals};
 use ctl::command::Change;
+use ctl::mark::{MarkChange, MarkError};
 use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
@@ -167,6 +168,13 @@ impl Control {
         self.truth.settings = settings;
         self.truth.marks = Arc::clone(&marks);
         self.broadcast(vec![Command::PutSettings(settings), Command::PutMarks(marks)]);
+    }
+
+    /// Changes the rules for firewall marks.
+    fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
+        self.truth.marks = change.apply(&self.truth.marks)?.into();
+        self.broadcast(vec![Command::PutMarks(Arc::clone(&self.truth.marks))]);
+        Ok(())
     }
 
     fn totals(&self) -> Totals {
