@@ -142,6 +142,46 @@ fn the_programs_of_another_package_are_not_replaced() {
     assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
 }
 
+#[test]
+fn install_builds_only_when_it_must() {
+    let place = folder();
+    let (bin, release) = (place.path().join("bin"), place.path().join("target/release"));
+    fs::create_dir_all(&bin).unwrap();
+    let body = "#!/bin/sh\necho \"$@\" >>\"$CARGO_TARGET_DIR/calls\"\nmkdir -p \"$CARGO_TARGET_DIR/release\"\n\
+                cd \"$CARGO_TARGET_DIR/release\" && touch pollvsd pollvsadm && chmod 755 pollvs*\n";
+    program(&bin.join("cargo"), body);
+    fs::create_dir(place.path().join("target")).unwrap();
+    let mut path = bin.into_os_string();
+    path.push(":/usr/bin:/bin");
+    let builds = || {
+        let made = Command::new("make")
+            .current_dir(root())
+            .env_clear()
+            .env("PATH", &path)
+            .env("CARGO_TARGET_DIR", place.path().join("target"))
+            .args(["install", &format!("DESTDIR={}", place.path().join("there").display())])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let calls = fs::read_to_string(place.path().join("target/calls")).unwrap();
+        assert!(
+            calls.lines().all(|line| line == "build --locked --quiet --release -p engine -p ctl")
+        );
+        calls.lines().count()
+    };
+    assert_eq!((builds(), builds()), (1, 1), "missing, then there");
+    for (name, count) in [("pollvsd", 2), ("pollvsadm", 3)] {
+        let old = fs::File::options().write(true).open(release.join(name)).unwrap();
+        old.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!((builds(), builds()), (count, count), "{name} was older than its source");
+    }
+}
+
+fn program(path: &Path, body: &str) {
+    fs::write(path, body).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Runs a wrapper script in a folder with an `ipvsadm` that writes down what it is asked.
 fn script(name: &str, words: &[&str], input: &str, beside: bool) -> (Output, String) {
     let place = folder();
@@ -153,8 +193,7 @@ fn script(name: &str, words: &[&str], input: &str, beside: bool) -> (Output, Str
     let tool = if beside { &sbin } else { &elsewhere }.join("ipvsadm");
     let body =
         "#!/bin/sh\necho \"$@\" >>\"$LOG\"\n[ \"$1\" != -R ] || { cat >>\"$LOG\"; exit 7; }\n";
-    fs::write(&tool, body).unwrap();
-    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    program(&tool, body);
     symlink(root().join("ctl/scripts").join(name).canonicalize().unwrap(), sbin.join(name))
         .unwrap();
     let mut path = elsewhere.into_os_string();
@@ -377,13 +416,27 @@ fn manuals_are_without_warnings() {
     }
 }
 
+/// A folder with a control command that knows one table.
+fn table_program() -> TempDir {
+    let place = folder();
+    let body = "#!/bin/sh\n[ \"$*\" = -Sn ] && printf '%s\\n' '-A -t 10.0.0.1:80 -s wlc' \\\n\
+                '-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m -w 1' '-A -u [2001:db8::1]:53 -s rr'\n";
+    program(&place.path().join("ipvsadm"), body);
+    place
+}
+
 /// What bash offers at the end of a line.
 fn completed(file: &str, function: &str, line: &str) -> Option<BTreeSet<String>> {
     let code = ". \"$1\"; complete -p \"${3%% *}\" >/dev/null || exit; COMP_LINE=$3 COMP_POINT=${#3}; \
-                read -ra COMP_WORDS <<<\"$3\"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
+                read -ra COMP_WORDS <<<\"${3//:/ : }\"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
                 $2; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let mut bash = Command::new("bash");
     bash.args(["--norc", "--noprofile", "-c", code, "bash", file, function, line]);
+    let (table, mut path) = (table_program(), std::ffi::OsString::new());
+    path.push(table.path());
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    bash.env("PATH", path);
     let Ok(output) = bash.current_dir(root()).output() else {
         eprintln!("skipped: no bash here");
         return None;
@@ -410,6 +463,10 @@ fn bash_completes() {
         ),
         (adm, "_pollvsadm", "ipvsadm --start-daemon m", &["master"]),
         (adm, "_pollvsadm", "pollvsadm mark -A -p t", &["tcp"]),
+        // Of an address bash replaces only what stands behind the last colon.
+        (adm, "_pollvsadm", "ipvsadm -D -t 10.0.0.1:", &["80"]),
+        (adm, "_pollvsadm", "ipvsadm -D -u ", &["[2001:db8::1]:53"]),
+        (adm, "_pollvsadm", "ipvsadm -d -t 10.0.0.1:80 -r ", &["10.1.0.1:8080"]),
         (daemon, "_pollvsd", "pollvsd --hugepages y", &["yes"]),
         (daemon, "_pollvsd", "pollvsd --port x --ad", &["--address"]),
     ] {
