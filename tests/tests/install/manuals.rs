@@ -10,8 +10,12 @@ use crate::{assert_has, help, options_of_help, read, root, text};
 /// The options that a manual has an entry for: arguments of the macro `Fl`.
 fn options_of_manual(page: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let entries = page.lines().filter(|line| line.starts_with(".It ") || line.starts_with(".Fl "));
-    for line in entries {
+    let mut is_heading = false; // Xo to Xc: that of an entry, over several lines
+    for line in page.lines() {
+        is_heading = line.starts_with(".It Xo") || is_heading && line != ".Xc";
+        if !is_heading && !line.starts_with(".It ") {
+            continue;
+        }
         let mut is_flag = false;
         for word in line.trim_start_matches('.').split(' ') {
             match word {
