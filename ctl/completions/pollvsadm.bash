@@ -26,7 +26,10 @@ _pollvsadm_options() {
     explain) echo '-t -u -f --from' ;;
     trace) echo '-t -u --from --count --wait' ;;
     drain) echo '-t -u -f -r --wait --remove' ;;
-    mark) echo '-A -I -D -F -L -s -d -p --sport --dport --set-mark' ;;
+    mark)
+        echo '-A -I -D -F -L -s --source -d --destination -p --protocol --sport --dport --set-mark' \
+            --line-numbers
+        ;;
     esac
 }
 
@@ -69,8 +72,8 @@ _pollvsadm() {
 
     case $command:$prev in
     *:--socket) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    mark:-p) list='tcp udp' ;;
-    mark:-s | mark:-d) return ;;
+    mark:-p | mark:--protocol) list='tcp udp sctp icmp all' ;;
+    mark:-s | mark:-d | mark:--source | mark:--destination) return ;;
     *:-s | *:--scheduler) list='rr wrr lc wlc lblc lblcr dh sh mh sed nq fo ovf twos none' ;;
     *:-b | *:--sched-flags)
         list='flag-1 flag-2 flag-3 sh-fallback sh-port mh-fallback mh-port'

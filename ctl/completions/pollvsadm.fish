@@ -147,9 +147,10 @@ complete -c pollvsadm -n '__pollvsadm_is mark' -s I -d 'Insert in front'
 complete -c pollvsadm -n '__pollvsadm_is mark' -s D -d Delete
 complete -c pollvsadm -n '__pollvsadm_is mark' -s F -d 'Delete all'
 complete -c pollvsadm -n '__pollvsadm_is mark' -s L -d List
-complete -c pollvsadm -n '__pollvsadm_is mark' -s s -x -d Source
-complete -c pollvsadm -n '__pollvsadm_is mark' -s d -x -d Destination
-complete -c pollvsadm -n '__pollvsadm_is mark' -s p -x -a 'tcp udp' -d Protocol
+complete -c pollvsadm -n '__pollvsadm_is mark' -s s -l source -x -d Source
+complete -c pollvsadm -n '__pollvsadm_is mark' -s d -l destination -x -d Destination
+complete -c pollvsadm -n '__pollvsadm_is mark' -s p -l protocol -x -a 'tcp udp sctp icmp all' -d Protocol
 complete -c pollvsadm -n '__pollvsadm_is mark' -l sport -x -d 'Source ports'
 complete -c pollvsadm -n '__pollvsadm_is mark' -l dport -x -d 'Destination ports'
 complete -c pollvsadm -n '__pollvsadm_is mark' -l set-mark -x -d Mark
+complete -c pollvsadm -n '__pollvsadm_is mark' -l line-numbers -d 'With numbers'
