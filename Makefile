@@ -3,7 +3,7 @@
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
 
-.PHONY: help demo test oracle bench lint clean
+.PHONY: help demo test oracle bench lint clean install uninstall
 
 help:
 	@echo 'make demo    real HTTP through NAT, tunnel and direct routing, in network namespaces'
@@ -12,6 +12,7 @@ help:
 	@echo 'make bench   ns per packet of the dataplane, and the engine against testpmd'
 	@echo 'make lint    formatting and lints'
 	@echo 'make clean   removes target/'
+	@echo 'make install, make uninstall  to and from PREFIX (/usr/local) in DESTDIR'
 	@echo 'demo, test and bench install the Debian packages they need, and say which.'
 
 # Needs root. Makes network namespaces and removes them again.
@@ -48,3 +49,36 @@ lint:
 
 clean:
 	cargo clean
+
+# Files go below $(DESTDIR)$(PREFIX). What is there already and not from here is never replaced, and
+# nothing is put into $(SYSCONFDIR). BINARIES=target/debug installs what is there, without a build.
+PREFIX ?= /usr/local
+DESTDIR ?=
+SBINDIR ?= $(PREFIX)/sbin
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+DOCDIR ?= $(DATADIR)/doc/pollvs
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
+FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+BINARIES ?= $(RELEASE)
+FOLDERS = DESTDIR='$(DESTDIR)' SBINDIR='$(SBINDIR)' MANDIR='$(MANDIR)' DOCDIR='$(DOCDIR)' \
+	SYSCONFDIR='$(SYSCONFDIR)' UNITDIR='$(UNITDIR)' BASHDIR='$(BASHDIR)' ZSHDIR='$(ZSHDIR)' \
+	FISHDIR='$(FISHDIR)' BINARIES='$(BINARIES)'
+
+# Builds only when it must: root, who installs, may have no toolchain.
+install:
+	@fresh() { [ -x "$$1" ] && [ -z "$$(find Cargo.* $$2 -newer "$$1" -type f -print -quit)" ]; }; \
+	if [ '$(BINARIES)' = '$(RELEASE)' ] && ! { \
+	    fresh '$(RELEASE)/pollvsadm' 'dataplane/src ctl/src' && \
+	    fresh '$(RELEASE)/pollvsd' 'dataplane/src ctl/src engine/src'; }; then \
+	    echo 'install: building pollvs ($(RELEASE))'; \
+	    cargo build --locked --quiet --release -p engine -p ctl; \
+	fi
+	@$(FOLDERS) ctl/scripts/install install
+
+uninstall:
+	@$(FOLDERS) ctl/scripts/install uninstall
