@@ -3,6 +3,7 @@
 mod connections;
 mod frames;
 pub(crate) mod order;
+pub mod proc;
 mod save;
 mod services;
 pub(crate) mod text;
