@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod drop_in;
 pub mod frames;
 pub mod interrupt;
 pub mod ipip;
@@ -28,3 +29,4 @@ pub mod namespace;
 pub mod process;
 pub mod requirements;
 pub mod server;
+pub mod traffic;
