@@ -1,6 +1,6 @@
 //! An unmodified ldirectord that believes our command to be `/sbin/ipvsadm`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tests::server::RealServer;
 use tests::traffic::{Span, Traffic};
 
 use crate::Case;
-use crate::table::{await_table, await_table_without, server, service};
+use crate::table::{await_table, await_table_without, print_calls, server, service};
 
 /// Answers when both real servers are down.
 const SORRY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
@@ -190,18 +190,9 @@ fn revive(
 
 /// Compares the calls with [`SHAPES`], and prints them.
 fn check_calls(name: &str, calls: &[String]) -> Result<()> {
-    let mut counts = BTreeMap::<String, usize>::new();
-    let mut distinct = BTreeMap::<&str, usize>::new();
-    for call in calls {
-        *counts.entry(shape(call)).or_default() += 1;
-        *distinct.entry(call).or_default() += 1;
-    }
-    println!("{name}: {} calls of ipvsadm:", calls.len());
-    for (call, count) in &distinct {
-        println!("{count:6}  ipvsadm {call}");
-    }
-    let shapes: Vec<_> = counts.keys().map(String::as_str).collect();
-    ensure!(shapes == SHAPES, "the calls have the shapes {shapes:#?}");
+    print_calls(name, calls);
+    let shapes: BTreeSet<_> = calls.iter().map(|call| shape(call)).collect();
+    ensure!(shapes.iter().eq(&SHAPES), "the calls have the shapes {shapes:#?}");
     for (at, call) in calls.iter().enumerate().filter(|(_, call)| *call == "-L -n") {
         let next = calls.get(at + 1).map_or("", String::as_str);
         ensure!(next == "-L -n --thresholds", "`{call}` is followed by `{next}`");

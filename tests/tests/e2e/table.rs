@@ -1,5 +1,7 @@
-//! Waiting for the table to be as a client of it should make it.
+//! What the cases with real clients share: waiting for the table to be as the client should make
+//! it, and showing its calls.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,9 +12,9 @@ use tests::lab::Method;
 use tests::traffic::Span;
 
 /// Checks come every second and take up to two.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// The line of a service in [`lines`].
 pub(crate) fn service(protocol: &str, address: &str, flags: &str) -> String {
@@ -68,5 +70,17 @@ fn await_lines(
         );
         from = looked;
         thread::sleep(PAUSE);
+    }
+}
+
+/// Prints the calls that a client made, each once with its number.
+pub(crate) fn print_calls(name: &str, calls: &[String]) {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for call in calls {
+        *counts.entry(call).or_default() += 1;
+    }
+    println!("{name}: {} calls of ipvsadm:", calls.len());
+    for (call, count) in counts {
+        println!("{count:6}  ipvsadm {call}");
     }
 }
