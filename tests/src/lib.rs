@@ -25,6 +25,7 @@ pub mod frames;
 pub mod interrupt;
 pub mod ipip;
 pub mod lab;
+pub mod ldirectord;
 pub mod namespace;
 pub mod process;
 pub mod requirements;

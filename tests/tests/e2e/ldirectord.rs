@@ -1,27 +1,30 @@
 //! An unmodified ldirectord that believes our command to be `/sbin/ipvsadm`.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::daemon::{Control, Daemon};
 use tests::drop_in::DropIn;
+use tests::interrupt;
 use tests::lab::{Lab, Method, SERVICE};
-use tests::process::Service;
+use tests::ldirectord::{Ldirectord, shape};
 use tests::requirements::{Binaries, LDIRECTORD};
 use tests::server::RealServer;
 use tests::traffic::{Span, Traffic};
 
 use crate::Case;
-use crate::table::{await_table, await_table_without, print_calls, server, service};
+use crate::table::{PATIENCE, await_table, await_table_without, print_calls, server, service};
+
+/// Between two calls of one round it takes less, and between two rounds there is nothing to say.
+const QUIET: Duration = Duration::from_millis(700);
 
 /// Answers when both real servers are down.
 const SORRY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
 
-/// The calls that ldirectord makes over its life with such a configuration, in the order of its
+/// The shapes of the calls that ldirectord makes over its life with such a configuration, in the order of its
 /// options. A service, a server, a method, a scheduler and numbers are given by their kinds.
 const SHAPES: [&str; 9] = [
     "-A SERVICE -s SCHEDULER",
@@ -42,39 +45,8 @@ pub(crate) fn cases() -> Vec<Case> {
         let case = Case::new(name.clone(), move |lab, binaries| life(lab, binaries, method, &name));
         cases.push(case.needing(LDIRECTORD));
     }
+    cases.push(Case::new("ldirectord-forms", forms).needing(LDIRECTORD));
     cases
-}
-
-/// A running ldirectord with its configuration file.
-struct Ldirectord {
-    service: Service,
-    config: PathBuf,
-}
-
-impl Ldirectord {
-    fn start(lab: &Lab, drop_in: &DropIn<'_>, config: &str) -> Result<Self> {
-        let path = lab.directory().join("ldirectord.cf");
-        fs::write(&path, config)?;
-        // `supervised` keeps it in the foreground, with its log on standard output.
-        let mut command = drop_in.command("ldirectord");
-        command.arg(&path).arg("start");
-        let service = Service::start("ldirectord", &mut command, &lab.logs())?;
-        Ok(Self { service, config: path })
-    }
-
-    fn reload(&mut self, config: &str) -> Result<()> {
-        fs::write(&self.config, config)?;
-        self.service.reload()
-    }
-
-    /// SIGTERM; then what it wrote must have no complaint.
-    fn stop(mut self) -> Result<()> {
-        let status = self.service.stop()?;
-        ensure!(status.success(), "ldirectord ended with {status}");
-        let log = self.service.out();
-        ensure!(!log.contains("failed:"), "ldirectord complains:\n{log}");
-        Ok(())
-    }
 }
 
 /// A service of both real servers, checked by fetching a page every second.
@@ -142,10 +114,11 @@ fn life(lab: &Lab, binaries: &Binaries, method: Method, name: &str) -> Result<()
         revive(traffic, control, &[rs1, rs2], &wrr(&[(a, 3), (b, 1)])).context("recovering")?;
         traffic.answered_by(&["rs1", "rs2"]).context("recovered")
     })?;
-    ldirectord.stop()?;
+    let complaints = ldirectord.stop()?;
+    ensure!(complaints.is_empty(), "it complains: {complaints:#?}");
     ensure!(control.must("-Sn")?.is_empty(), "left in the table: {}", control.must("-Ln")?);
     println!("{name}: {summary}");
-    check_calls(name, &drop_in.calls()?)
+    check_calls(name, &drop_in.calls()?, &SHAPES)
 }
 
 fn table(scheduler: &str, method: Method, servers: &[(Ipv4Addr, u32)]) -> Vec<String> {
@@ -188,11 +161,12 @@ fn revive(
     Ok(())
 }
 
-/// Compares the calls with [`SHAPES`], and prints them.
-fn check_calls(name: &str, calls: &[String]) -> Result<()> {
+/// Prints the calls and compares their shapes, which are given in order.
+fn check_calls(name: &str, calls: &[String], expected: &[&str]) -> Result<()> {
     print_calls(name, calls);
     let shapes: BTreeSet<_> = calls.iter().map(|call| shape(call)).collect();
-    ensure!(shapes.iter().eq(&SHAPES), "the calls have the shapes {shapes:#?}");
+    ensure!(shapes.iter().eq(expected), "the calls have the shapes {shapes:#?}");
+    // Both readings of the table, or none.
     for (at, call) in calls.iter().enumerate().filter(|(_, call)| *call == "-L -n") {
         let next = calls.get(at + 1).map_or("", String::as_str);
         ensure!(next == "-L -n --thresholds", "`{call}` is followed by `{next}`");
@@ -200,34 +174,137 @@ fn check_calls(name: &str, calls: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A call with the kinds of its words in place of the words.
-fn shape(call: &str) -> String {
-    let mut words = call.split_whitespace();
-    let mut kinds = Vec::new();
-    let mut thresholds = false;
-    while let Some(word) = words.next() {
-        thresholds |= word == "-x";
-        match word {
-            "-t" | "-u" => {
-                words.next();
-                kinds.push("SERVICE");
-            }
-            "-g" | "-i" | "-m" => kinds.push("METHOD"),
-            "-r" | "-s" | "-x" | "-y" | "-w" => {
-                let value = words.next().unwrap_or("nothing");
-                kinds.extend([
-                    word,
-                    match word {
-                        "-r" => "SERVER",
-                        "-s" => "SCHEDULER",
-                        // Without thresholds it is quiesced, so the weight is part of the shape.
-                        "-w" if !thresholds => value,
-                        _ => "N",
-                    },
-                ]);
-            }
-            other => kinds.push(other),
+/// Services of every kind that its configuration knows, with servers that it takes to be up.
+const FORMS: &str = "supervised = yes
+checkinterval = 1
+virtual = 10.9.255.1:443
+        real = 10.1.0.1:443 gate 10 l:50 u:100
+        real = 10.1.0.2:8443 ipip 20
+        checktype = on
+        scheduler = sh
+        schedflags = sh-fallback,sh-port
+        persistent = 300
+        netmask = 255.255.255.0
+virtual = 10.9.255.2:53
+        real = 10.1.0.1->10.1.0.2:53 masq
+        checktype = on
+        scheduler = rr
+        protocol = udp
+        ops = yes
+virtual = 11
+        real = 10.1.0.1 gate 3
+        checktype = on
+        scheduler = wlc
+        persistent = 360
+virtual6 = 12
+        real6 = [2001:db8:1::1] gate 4
+        checktype = on
+        scheduler = lblcr
+virtual6 = [2001:db8:9:0:0::0:A]:80
+        real6 = [2001:0db8:1::1]:8080 masq 5
+        real6 = [2001:db8:1::2]:8080 masq
+        checktype = on
+        scheduler = mh
+        persistent = 50
+        netmask = 64
+";
+
+/// The table that comes of it.
+const FORMS_TABLE: [&str; 13] = [
+    "TCP 10.9.255.1:443 sh (sh-fallback,sh-port) persistent 300 mask 255.255.255.0",
+    "-> 10.1.0.1:443 Route 10",
+    // No port of its own under this method.
+    "-> 10.1.0.2:443 Tunnel 20",
+    "UDP 10.9.255.2:53 rr ops",
+    "-> 10.1.0.1:53 Masq 1",
+    "-> 10.1.0.2:53 Masq 1",
+    "TCP [2001:db8:9::a]:80 mh persistent 50 mask 64",
+    "-> [2001:db8:1::1]:8080 Masq 5",
+    "-> [2001:db8:1::2]:8080 Masq 1",
+    "FWM 11 wlc persistent 360",
+    "-> 10.1.0.1:0 Route 3",
+    "FWM 12 IPv6 lblcr",
+    "-> [2001:db8:1::1]:0 Route 4",
+];
+
+/// As [`SHAPES`].
+const FORMS_SHAPES: [&str; 15] = [
+    "-A SERVICE -o -s SCHEDULER",
+    "-A SERVICE -s SCHEDULER",
+    "-A SERVICE -s SCHEDULER -p N",
+    "-A SERVICE -s SCHEDULER -p N -M MASK",
+    "-A SERVICE -s SCHEDULER -p N -M MASK -b FLAGS",
+    "-D SERVICE",
+    "-E SERVICE -o -s SCHEDULER",
+    "-E SERVICE -s SCHEDULER",
+    "-E SERVICE -s SCHEDULER -p N",
+    "-E SERVICE -s SCHEDULER -p N -M MASK",
+    "-E SERVICE -s SCHEDULER -p N -M MASK -b FLAGS",
+    "-L -n",
+    "-L -n --thresholds",
+    "-a SERVICE -x N -y N -r SERVER METHOD -w N",
+    "-d SERVICE -r SERVER",
+];
+
+/// What an ldirectord writes that finds its table: it sets the services again, and has trouble with
+/// just one server, the one whose port is not what it asked for.
+const FORMS_AGAIN: [&str; 7] = [
+    "-E -f 11 -s wlc -p 360",
+    "-E -f 12 -6 -s lblcr",
+    "-E -t 10.9.255.1:443 -s sh -p 300 -M 255.255.255.0 -b sh-fallback,sh-port",
+    "-E -t [2001:db8:9::a]:80 -s mh -p 50 -M 64",
+    "-E -u 10.9.255.2:53 -o -s rr",
+    "-a -t 10.9.255.1:443 -x 0 -y 0 -r 10.1.0.2:8443 -i -w 20",
+    "-d -t 10.9.255.1:443 -r 10.1.0.2:443",
+];
+
+/// All kinds of services are made, found by the next ldirectord after a crash of the first, and
+/// removed.
+fn forms(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let daemon = Daemon::start(lab, binaries, 1)?;
+    let control = daemon.control();
+    let drop_in = DropIn::new(lab, binaries, control)?;
+    let table = FORMS_TABLE.map(str::to_owned);
+    let mut first = Ldirectord::start(lab, &drop_in, FORMS)?;
+    await_table(control, &table).context("at the start")?;
+    let made = settled_calls(&drop_in, 0)?;
+    let thresholds = control.must("-Ln --thresholds")?;
+    let with_limits = ["->", "10.1.0.1:443", "100", "50", "0", "0"];
+    ensure!(
+        thresholds.lines().any(|line| line.split_whitespace().eq(with_limits)),
+        "no server has limits:\n{thresholds}"
+    );
+    first.kill();
+
+    let second = Ldirectord::start(lab, &drop_in, FORMS)?;
+    let calls = settled_calls(&drop_in, made.len())?;
+    let mut written: BTreeSet<_> = calls[made.len()..].iter().map(String::as_str).collect();
+    written.retain(|call| !call.starts_with("-L"));
+    ensure!(written.iter().eq(&FORMS_AGAIN), "it writes {written:#?}");
+    await_table(control, &table).context("after the restart")?;
+    ensure!(control.must("-Ln --thresholds")? == thresholds, "the limits have changed");
+
+    let complaints = second.stop()?;
+    ensure!(
+        complaints.len() == 1 && complaints[0].contains("-d -t 10.9.255.1:443 -r 10.1.0.2:8443"),
+        "it complains: {complaints:#?}"
+    );
+    ensure!(control.must("-Sn")?.is_empty(), "left in the table: {}", control.must("-Ln")?);
+    check_calls("ldirectord-forms", &drop_in.calls()?, &FORMS_SHAPES)
+}
+
+/// Waits until there are more than `known` calls and no more come.
+fn settled_calls(drop_in: &DropIn<'_>, known: usize) -> Result<Vec<String>> {
+    let started = Instant::now();
+    let mut calls = drop_in.calls()?;
+    loop {
+        thread::sleep(QUIET);
+        interrupt::check()?;
+        let now = drop_in.calls()?;
+        if now.len() > known && now.len() == calls.len() {
+            return Ok(now);
         }
+        ensure!(started.elapsed() < PATIENCE, "no end of calls after {} of them", now.len());
+        calls = now;
     }
-    kinds.join(" ")
 }
