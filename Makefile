@@ -2,6 +2,8 @@
 
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
+# Clients of ipvsadm, run as they are; they bring the package ipvsadm with them.
+CLIENT_PACKAGES = ipvsadm ldirectord mon
 
 .PHONY: help demo test oracle bench lint clean install uninstall
 
@@ -26,6 +28,7 @@ demo:
 # Without root, or without packages, runs what can run and counts the rest as skipped.
 test:
 	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES) || true
+	@tests/packages $(CLIENT_PACKAGES) || true
 	@tests/all
 
 # Needs root and the oracle: the real kernel in user mode (ORACLE, ../shared/ipvs-oracle).

@@ -13,7 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::frames::checksum;
 use crate::interrupt;
 use crate::lab::{Lab, VIP};
-use crate::process::{must, run};
+use crate::namespace::Namespace;
+use crate::process::{Finished, must, run};
 use crate::server::sha256;
 
 /// What came of a number of requests.
@@ -67,8 +68,7 @@ impl Tally {
 pub fn fetch(lab: &Lab, requests: usize) -> Result<Tally> {
     let mut tally = Tally { requests, ..Tally::default() };
     for _ in 0..requests {
-        let mut command = curl(lab, "/", 3);
-        let finished = run(&mut command, Duration::from_secs(5))?;
+        let finished = page(lab.client())?;
         let name = finished.out().trim().to_owned();
         if finished.status.success() && lab.servers().iter().any(|rs| rs.name() == name) {
             *tally.by_server.entry(name).or_default() += 1;
@@ -79,8 +79,16 @@ pub fn fetch(lab: &Lab, requests: usize) -> Result<Tally> {
     Ok(tally)
 }
 
-fn curl(lab: &Lab, path: &str, limit_s: u64) -> Command {
-    let mut command = lab.client().command("curl");
+/// Fetches `/` of the virtual service once, for at most 3 s: a page is the server's name.
+///
+/// # Errors
+/// On a signal or when curl cannot be run.
+pub fn page(client: &Namespace) -> Result<Finished> {
+    run(&mut curl(client, "/", 3), Duration::from_secs(5))
+}
+
+fn curl(client: &Namespace, path: &str, limit_s: u64) -> Command {
+    let mut command = client.command("curl");
     // `-q`: no settings of whoever runs this; the proxy of the machine is not meant either.
     command.args(["-q", "--silent", "--show-error", "--fail", "--noproxy", "*"]);
     command.args(["--max-time", &limit_s.to_string()]);
@@ -94,7 +102,7 @@ fn curl(lab: &Lab, path: &str, limit_s: u64) -> Command {
 /// When the download fails or takes more than `limit`.
 pub fn download_sum(lab: &Lab, limit: Duration) -> Result<String> {
     let copy = lab.directory().join("download");
-    let mut command = curl(lab, "/big", limit.as_secs());
+    let mut command = curl(lab.client(), "/big", limit.as_secs());
     must(command.arg("--output").arg(&copy), limit + Duration::from_secs(5))?;
     let sum = sha256(&copy, limit)?;
     fs::remove_file(&copy)?;

@@ -25,6 +25,9 @@ pub const DIRECTOR_OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 9, 255, 254);
 /// The director's own address towards the servers, likewise.
 pub const DIRECTOR_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 255, 254);
 
+/// The address of the director's kernel towards the servers, where a test wants one.
+pub const MANAGEMENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 250);
+
 /// The director's IPv6 addresses towards the client and towards the servers.
 pub const DIRECTOR_IPV6: (&str, &str) = ("2001:db8:9::fffe", "2001:db8:1::fffe");
 
@@ -81,8 +84,8 @@ pub struct Lab {
     servers: Vec<RealServer>,
     client: Namespace,
     director: Namespace,
-    /// Holds the bridge; never spoken to after the start.
-    _switch: Namespace,
+    /// Holds the bridge.
+    switch: Namespace,
     directory: TempDir,
 }
 
@@ -123,7 +126,7 @@ impl Lab {
             let address = Ipv4Addr::new(10, 1, 0, last);
             servers.push(RealServer::start(name, address, namespace, directory.path())?);
         }
-        let lab = Self { servers, client, director, _switch: switch, directory };
+        let lab = Self { servers, client, director, switch, directory };
         lab.set_method(Method::Nat)?;
         Ok(lab)
     }
@@ -138,6 +141,32 @@ impl Lab {
             server.set_method(method, &logs).with_context(|| format!("{method}"))?;
         }
         Ok(())
+    }
+
+    /// Gives the director's namespace a link `m0` of its own to the servers, for programs that
+    /// check them: the daemon owns `d1`, so the kernel reaches nobody through it.
+    ///
+    /// # Errors
+    /// When `ip` says no.
+    pub fn add_management_link(&self) -> Result<()> {
+        // Only `m0` answers for its address; the daemon's ports keep theirs.
+        self.director.set("ipv4/conf/all/arp_ignore", "1")?;
+        self.director.set("ipv4/conf/all/arp_announce", "2")?;
+        plug(&self.switch, "to-m0", &self.director, "m0")?;
+        self.director.ip(&format!("addr add {MANAGEMENT}/16 dev m0"))?;
+        Ok(())
+    }
+
+    /// One more server on the switch, which is not among [`Lab::servers`].
+    ///
+    /// # Errors
+    /// When `ip` or nginx fails.
+    pub fn add_server(&self, name: &str, address: Ipv4Addr, method: Method) -> Result<RealServer> {
+        let namespace = Namespace::new(name)?;
+        plug(&self.switch, &format!("to-{name}"), &namespace, "eth0")?;
+        let server = RealServer::start(name, address, namespace, self.directory())?;
+        server.set_method(method, &self.logs())?;
+        Ok(server)
     }
 
     /// The real servers.

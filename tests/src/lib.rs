@@ -20,11 +20,14 @@
 
 pub mod client;
 pub mod daemon;
+pub mod drop_in;
 pub mod frames;
 pub mod interrupt;
 pub mod ipip;
 pub mod lab;
+pub mod ldirectord;
 pub mod namespace;
 pub mod process;
 pub mod requirements;
 pub mod server;
+pub mod traffic;

@@ -245,6 +245,15 @@ impl Service {
         bail!("{} did not stop within {} s of SIGTERM", self.name, GRACE.as_secs())
     }
 
+    /// SIGHUP, at which a daemon reads its configuration again.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn reload(&mut self) -> Result<()> {
+        ensure!(self.is_running(), "{} is gone: {}", self.name, self.err().trim());
+        self.signal(Signal::SIGHUP)
+    }
+
     /// SIGKILL, as a crash would be.
     pub fn kill(&mut self) {
         end_now(&mut self.child);

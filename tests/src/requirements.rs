@@ -10,8 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::namespace::Namespace;
 use crate::process::run;
 
-/// Programs that the lab starts, with the Debian package that has them.
-const TOOLS: [(&str, &str); 7] = [
+/// A program, by name or path, and the Debian package that has it.
+pub type Tool = (&'static str, &'static str);
+
+/// Programs that the lab starts.
+const TOOLS: &[Tool] = &[
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("setpriv", "util-linux"),
@@ -20,6 +23,20 @@ const TOOLS: [(&str, &str); 7] = [
     ("ab", "apache2-utils"),
     ("sha256sum", "coreutils"),
 ];
+
+/// What the cases with an unmodified ldirectord need besides.
+pub const LDIRECTORD: &[Tool] = &[IPVSADM, BASH, UNSHARE, ("ldirectord", "ldirectord")];
+
+/// What the cases with `/sbin/ipvsadm` replaced by ours need besides.
+pub const DROP_IN: &[Tool] = &[IPVSADM, BASH, UNSHARE];
+
+/// What the cases with an unmodified mon need besides.
+pub const MON: &[Tool] = &[IPVSADM, BASH, UNSHARE, ("mon", "mon")];
+
+/// A file to mount ours over, where its callers look for it.
+const IPVSADM: Tool = ("/sbin/ipvsadm", "ipvsadm");
+const BASH: Tool = ("bash", "bash");
+const UNSHARE: Tool = ("unshare", "util-linux");
 
 /// The daemon and its control command.
 #[derive(Clone, Debug)]
@@ -36,19 +53,28 @@ pub struct Binaries {
 /// The first thing that is missing, and what to do about it.
 pub fn check() -> Result<Binaries> {
     ensure!(nix::unistd::geteuid().is_root(), "needs root, for network namespaces");
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !in_path(tool)).collect();
-    if !missing.is_empty() {
-        let tools: Vec<_> = missing.iter().map(|(tool, _)| *tool).collect();
-        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-        let (tools, packages) = (tools.join(" "), packages.join(" "));
-        bail!("not installed: {tools} (apt-get install {packages})");
-    }
+    installed(TOOLS)?;
     ensure!(Path::new("/dev/net/tun").exists(), "no /dev/net/tun (modprobe tun)");
     drop(Namespace::new("probe").context("this machine gives no network namespace")?);
     own_binary("ipip-decap")?;
     let binaries = find_binaries()?;
     ensure_loadable(&binaries.daemon)?;
     Ok(binaries)
+}
+
+/// Checks that programs are there.
+///
+/// # Errors
+/// Those that are missing, and their packages.
+pub fn installed(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !in_path(tool)).collect();
+    if !missing.is_empty() {
+        let tools: Vec<_> = missing.iter().map(|(tool, _)| *tool).collect();
+        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+        let (tools, packages) = (tools.join(" "), packages.join(" "));
+        bail!("not installed: {tools} (apt-get install {packages})");
+    }
+    Ok(())
 }
 
 fn in_path(tool: &str) -> bool {

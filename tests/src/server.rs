@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,8 +24,10 @@ pub struct RealServer {
     address: Ipv4Addr,
     /// Inside a cell: the method changes while a daemon holds on to the lab.
     decapsulator: RefCell<Option<Service>>,
-    _web: Service,
+    /// Likewise; none while the server plays dead.
+    web: RefCell<Option<Service>>,
     namespace: Namespace,
+    prefix: PathBuf,
 }
 
 impl RealServer {
@@ -47,25 +49,49 @@ impl RealServer {
         }
         let prefix = lab_directory.join(name);
         fs::create_dir(&prefix)?;
-        let logs = lab_directory.join("logs");
-        let errors = logs.join(format!("nginx-{name}.log"));
-        let config = prefix.join("nginx.conf");
-        fs::write(&config, nginx_config(name, lab_directory, &errors))?;
-        let mut command = namespace.lasting_command("nginx");
-        command.arg("-p").arg(&prefix).arg("-c").arg(&config).arg("-e").arg(&errors);
-        let mut web = Service::start(&format!("nginx-{name}"), &mut command, &logs)?;
-        let listening = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
-        web.wait_until(START_LIMIT, |_| {
-            matches!(namespace.enter(|| TcpStream::connect(listening)), Ok(Ok(_)))
-        })
-        .with_context(|| fs::read_to_string(&errors).unwrap_or_default())?;
-        Ok(Self {
+        let server = Self {
             name: name.to_owned(),
             address,
             decapsulator: RefCell::default(),
-            _web: web,
+            web: RefCell::default(),
             namespace,
+            prefix,
+        };
+        server.start_web()?;
+        Ok(server)
+    }
+
+    /// Starts nginx, again after [`RealServer::stop_web`].
+    ///
+    /// # Errors
+    /// When nginx fails.
+    pub fn start_web(&self) -> Result<()> {
+        let lab_directory = self.prefix.parent().context("no lab directory")?;
+        let logs = lab_directory.join("logs");
+        let errors = logs.join(format!("nginx-{}.log", self.name));
+        let config = self.prefix.join("nginx.conf");
+        fs::write(&config, nginx_config(&self.name, lab_directory, &errors))?;
+        let mut command = self.namespace.lasting_command("nginx");
+        command.arg("-p").arg(&self.prefix).arg("-c").arg(&config).arg("-e").arg(&errors);
+        let mut web = Service::start(&format!("nginx-{}", self.name), &mut command, &logs)?;
+        let listening = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
+        web.wait_until(START_LIMIT, |_| {
+            matches!(self.namespace.enter(|| TcpStream::connect(listening)), Ok(Ok(_)))
         })
+        .with_context(|| fs::read_to_string(&errors).unwrap_or_default())?;
+        *self.web.borrow_mut() = Some(web);
+        Ok(())
+    }
+
+    /// Stops nginx: from now on the server refuses connections.
+    ///
+    /// # Errors
+    /// When it does not stop in time.
+    pub fn stop_web(&self) -> Result<()> {
+        if let Some(mut web) = self.web.borrow_mut().take() {
+            web.stop()?;
+        }
+        Ok(())
     }
 
     /// Its name, which is also what it answers to `GET /`.

@@ -9,9 +9,12 @@ mod control;
 mod hostile;
 mod ipv6;
 mod laboratory;
+mod ldirectord;
 mod lifecycle;
+mod mon;
 mod refusal;
 mod settings;
+mod table;
 mod traffic;
 
 use std::any::Any;
@@ -22,13 +25,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use tests::interrupt;
 use tests::lab::Lab;
-use tests::requirements::{self, Binaries};
+use tests::requirements::{self, Binaries, Tool};
 
 type Run = Box<dyn Fn(&Lab, &Binaries) -> Result<()>>;
 
 /// One case. Each gets a new lab, so none can disturb the next.
 pub(crate) struct Case {
     name: String,
+    needs: &'static [Tool],
     run: Run,
 }
 
@@ -37,7 +41,13 @@ impl Case {
         name: impl Into<String>,
         run: impl Fn(&Lab, &Binaries) -> Result<()> + 'static,
     ) -> Self {
-        Self { name: name.into(), run: Box::new(run) }
+        Self { name: name.into(), needs: &[], run: Box::new(run) }
+    }
+
+    /// The case is skipped where one of these programs is not installed.
+    pub(crate) fn needing(mut self, tools: &'static [Tool]) -> Self {
+        self.needs = tools;
+        self
     }
 }
 
@@ -91,6 +101,8 @@ fn main() -> ExitCode {
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
     cases.extend(hostile::cases());
+    cases.extend(ldirectord::cases());
+    cases.extend(mon::cases());
     cases.retain(|case| arguments.pick(&case.name));
     if arguments.list {
         for case in &cases {
@@ -106,7 +118,14 @@ fn main() -> ExitCode {
                 if interrupt::raised() {
                     break;
                 }
-                if run(case, &binaries) { passed += 1 } else { failed += 1 }
+                if let Err(reason) = requirements::installed(case.needs) {
+                    println!("test {} ... skipped: {reason:#}", case.name);
+                    skipped += 1;
+                } else if run(case, &binaries) {
+                    passed += 1;
+                } else {
+                    failed += 1;
+                }
             }
         }
         Err(reason) => {
