@@ -139,9 +139,8 @@ pub fn ip_vs_conn(rows: &[ConnectionRow]) -> String {
 /// `ip_vs_conn_sync`: the same with their origin, which is here so far.
 #[must_use]
 pub fn ip_vs_conn_sync(rows: &[ConnectionRow]) -> String {
-    let mut out = String::from(
-        "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n",
-    );
+    let mut out =
+        String::from("Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n");
     for row in rows {
         connection(&mut out, row);
         add!(out, " {:<6} {:7}\n", "LOCAL", row.expires_s);

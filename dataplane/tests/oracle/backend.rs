@@ -151,7 +151,9 @@ impl Backend for World {
     }
 
     fn totals(&mut self) -> Result<Totals, Refusal> {
-        Ok(Totals::default())
+        let read = self.traffic();
+        let (traffic, rates) = self.director.total(&read);
+        Ok(Totals { traffic, rates, workers: vec![self.counters.total()] })
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {

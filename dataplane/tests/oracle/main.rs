@@ -11,7 +11,6 @@ mod common;
 mod backend;
 mod compare;
 mod packets;
-mod proc;
 mod sched;
 mod state;
 mod world;

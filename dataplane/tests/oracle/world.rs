@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ctl::backend::Backend;
 use ctl::names::SystemNames;
+use ctl::print::proc;
 use ctl::session::{self, Reply};
 use dataplane::command::{Command, ConnectionInfo, ConnectionPage};
 use dataplane::connection::TableSize;
@@ -98,6 +100,12 @@ impl World {
         self.director.tick_schedulers(self.now, &self.settings);
     }
 
+    /// The kernel's tick for rates.
+    pub(crate) fn estimate(&mut self) {
+        let read = self.traffic();
+        self.director.estimate(&read);
+    }
+
     pub(crate) fn apply(&mut self, command: Command) -> ShardReply {
         self.shard.apply(self.now, command)
     }
@@ -138,10 +146,23 @@ impl World {
                 self.put_settings();
                 Some(format!("{} = {}\n", name.trim(), value.trim()))
             }
-            ["cat", "/proc/net/ip_vs_conn"] => Some(crate::proc::connections(&self.connections())),
-            ["cat", "/proc/net/ip_vs"] => Some(crate::proc::services(self)),
+            ["sleep", _] => Some(String::new()),
+            ["cat", path] => self.file(path.strip_prefix("/proc/net/")?),
             _ => None,
         }
+    }
+
+    /// One of the kernel's files.
+    fn file(&mut self, name: &str) -> Option<String> {
+        let rows = Backend::connections(self).ok()?;
+        Some(match name {
+            "ip_vs" => proc::ip_vs(&self.table().ok()?),
+            "ip_vs_conn" => proc::ip_vs_conn(&rows),
+            "ip_vs_conn_sync" => proc::ip_vs_conn_sync(&rows),
+            "ip_vs_stats" => proc::ip_vs_stats(&self.totals().ok()?),
+            "ip_vs_stats_percpu" => proc::ip_vs_stats_percpu(&self.totals().ok()?),
+            _ => return None,
+        })
     }
 
     pub(crate) fn ipvsadm(&mut self, line: &str) -> Reply {
