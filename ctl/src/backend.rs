@@ -21,6 +21,11 @@ pub trait Backend {
     fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>>;
     /// Makes all of the changes, in order, or none; a refusal comes with the place of the change refused.
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)>;
+    /// Returns when all changes made so far would outlive a crash.
+    ///
+    /// # Errors
+    /// In words for the user, when that cannot be had; the changes are in force all the same.
+    fn commit(&mut self) -> Result<(), String>;
     /// Makes a change.
     fn change(&mut self, change: Change) -> Result<(), Refusal> {
         self.change_each(vec![change]).pop().expect("one result for each change")

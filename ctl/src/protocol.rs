@@ -120,7 +120,13 @@ fn argv_of(line: Vec<u8>) -> Result<Vec<String>, &'static str> {
 /// Does what a request asks.
 pub fn answer(request: &Request, backend: &mut dyn Backend, names: &dyn Names) -> Reply {
     match request {
-        Request::Command { argv, input } => run_with_input(argv, input, backend, names),
+        Request::Command { argv, input } => {
+            let mut reply = run_with_input(argv, input, backend, names);
+            if let Err(message) = backend.commit() {
+                reply.stderr.extend(format!("warning: {message}\n").into_bytes());
+            }
+            reply
+        }
         Request::Malformed { message, .. } => Reply::error(message),
     }
 }

@@ -3,7 +3,7 @@
 use crate::args::{self, Failure};
 use crate::backend::Backend;
 use crate::command::{Change, Command};
-use crate::names::Names;
+use crate::names::{Names, NumericNames};
 use crate::session::{
     MOST_TEXT, REFUSED, Reply, Then, beyond_ipvsadm, of_failure, outcome, perform,
 };
@@ -18,10 +18,27 @@ pub(crate) fn restore(
     backend: &mut dyn Backend,
     names: &dyn Names,
 ) -> Reply {
+    restore_lines(program, input, backend, names, Then::End)
+}
+
+/// Does every line of a saved table, whatever becomes of those before it; `#` begins a comment.
+pub fn replay(input: &[u8], backend: &mut dyn Backend) -> Reply {
+    restore_lines("pollvsadm", input, backend, &NumericNames, Then::GoOn)
+}
+
+/// Does the lines of the input; those that would end a restore end it if `last` says so.
+fn restore_lines(
+    program: &str,
+    input: &[u8],
+    backend: &mut dyn Backend,
+    names: &dyn Names,
+    last: Then,
+) -> Reply {
     let mut restore = Restore { backend, names, waiting: Vec::new(), all: Reply::default() };
     for line in input.split(|&byte| byte == b'\n') {
         let then = match argv_of(program, line) {
             Ok(argv) if argv.len() == 1 => Then::GoOn,
+            Ok(argv) if last == Then::GoOn && argv[1].starts_with('#') => Then::GoOn,
             Ok(argv) => restore.line(program, &argv),
             Err(message) => {
                 let message = format!("restore input is {message}; its rest was not read");
@@ -35,7 +52,7 @@ pub(crate) fn restore(
                  input was not carried out",
             );
         }
-        if then == Then::End {
+        if then == Then::End && last == Then::End {
             break;
         }
     }

@@ -227,7 +227,7 @@ proptest! {
     fn the_complete_form_makes_the_same_director(mut toy in director()) {
         // The rows as they were added, not as a kernel lists them.
         let table = ctl::backend::Table { size_buckets: 4096, services: toy.services.clone() };
-        let text = print::complete(&table, &toy.timeouts, &toy.daemons);
+        let text = print::complete(&table, Some(&toy.timeouts), &toy.daemons);
         let mut again = Toy::default();
         let reply = run_with_input(&words("x -R"), text.as_bytes(), &mut again, &NumericNames);
         prop_assert_eq!(String::from_utf8_lossy(&reply.stderr), "", "{}", text);

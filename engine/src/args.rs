@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use dataplane::address::Prefix;
 use lexopt::prelude::*;
 
-use crate::config::{Config, NeighbourConfig, PortConfig, RouteConfig, parse_idle, parse_mac};
+use crate::config::{
+    Config, NeighbourConfig, PortConfig, RouteConfig, parse_idle, parse_mac, parse_path,
+};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -51,6 +53,14 @@ Control:
                            only there: rules, [sysctl], [timeouts], [[mark]],
                            connections_ipv6, templates and VLANs (see configs/)
   --socket PATH            control socket [/run/pollvs/pollvsd.sock]
+  --socket-group GROUP     who may use it, besides root [root]
+  --read-only-socket PATH  a second socket, for listing only [none]
+  --read-only-group GROUP  who may use that, besides root [root]
+  --state FILE|none        the table, saved at every change and read at the start;
+                           the configured rules are for when there is none
+                           [/var/lib/pollvs/table]
+  --run DIR|none           folder of files like /proc/net/ip_vs, a second old at
+                           most, in proc/net [/run/pollvs]
   --check                  check the configuration, then end
   --help, --version
 
@@ -109,7 +119,7 @@ fn config_file(words: &[OsString]) -> Result<Option<PathBuf>, String> {
 }
 
 fn value_of(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 18] = [
         "config",
         "port",
         "address",
@@ -123,6 +133,11 @@ fn value_of(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
         "memory",
         "hugepages",
         "socket",
+        "socket-group",
+        "read-only-socket",
+        "read-only-group",
+        "state",
+        "run",
     ];
     if !KNOWN.contains(&name) {
         return Err(format!("unknown option --{name}; see pollvsd --help"));
@@ -174,6 +189,11 @@ fn set(
             });
         }
         "socket" => config.socket = PathBuf::from(value),
+        "socket-group" => config.socket_group = Some(value.to_owned()),
+        "read-only-socket" => config.read_only_socket = Some(PathBuf::from(value)),
+        "read-only-group" => config.read_only_group = Some(value.to_owned()),
+        "state" => config.state = parse_path(value),
+        "run" => config.run = parse_path(value),
         _ => unreachable!("value_of lets only known options through"),
     }
     Ok(())

@@ -42,6 +42,18 @@ pub struct Config {
     pub neighbours: u16,
     /// The control socket.
     pub socket: PathBuf,
+    /// Group that may use the control socket, by name or number; the daemon's own unless given.
+    pub socket_group: Option<String>,
+    /// A second socket, for those who may list only.
+    pub read_only_socket: Option<PathBuf>,
+    /// Group that may use it.
+    pub read_only_group: Option<String>,
+    /// Where the table is saved at every change; `None` for nowhere.
+    #[serde(deserialize_with = "path_or_none")]
+    pub state: Option<PathBuf>,
+    /// Folder of the files laid out like `/proc`; `None` for none.
+    #[serde(deserialize_with = "path_or_none")]
+    pub run: Option<PathBuf>,
     /// Memory for frames in MiB; computed from ports and workers when not given.
     pub memory: Option<u32>,
     /// Whether frames lie in hugepages: when there are free ones, unless said.
@@ -66,7 +78,7 @@ pub struct Config {
     /// Rules that give packets firewall marks, in order.
     #[serde(rename = "mark")]
     pub marks: Vec<MarkConfig>,
-    /// Commands in ipvsadm's grammar, carried out before the first packet.
+    /// Commands in ipvsadm's grammar, carried out before the first packet when no table is saved.
     pub rules: Vec<String>,
     /// Where the values come from.
     #[serde(skip)]
@@ -135,6 +147,11 @@ impl Default for Config {
             servers: 16_384,
             neighbours: 4096,
             socket: PathBuf::from(ctl::client::DEFAULT_SOCKET),
+            socket_group: None,
+            read_only_socket: None,
+            read_only_group: None,
+            state: Some(PathBuf::from("/var/lib/pollvs/table")),
+            run: Some(PathBuf::from("/run/pollvs")),
             memory: None,
             hugepages: None,
             idle: None,
@@ -219,6 +236,16 @@ pub fn parse_mac(text: &str) -> Option<Mac> {
             .and_then(|part| u8::from_str_radix(part, 16).ok())?;
     }
     (parts.next().is_none() && !mac.is_group() && mac != Mac::default()).then_some(mac)
+}
+
+/// Reads a path, or `none`.
+#[must_use]
+pub fn parse_path(text: &str) -> Option<PathBuf> {
+    (text != "none").then(|| PathBuf::from(text))
+}
+
+fn path_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    String::deserialize(from).map(|text| parse_path(&text))
 }
 
 fn idle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Idle>, D::Error> {

@@ -1,12 +1,15 @@
 //! Puts the daemon together, runs it, and takes it apart in order.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::bounded;
+use ctl::backend::Backend;
 use ctl::names::SystemNames;
-use ctl::session;
+use ctl::read_only::ReadOnly;
+use ctl::{restore, session};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
 use dataplane::director::Director;
@@ -19,13 +22,13 @@ use dataplane::verdict::ShardId;
 
 use crate::clock::Clock;
 use crate::config::{Config, PortConfig};
-use crate::control::{Control, ControlSocket, Remote};
+use crate::control::{Control, ControlSocket, Deadline, Files, Remote, SavedTable, Saver};
 use crate::links::links;
 use crate::machine::{Machine, rule_words};
 use crate::port::dpdk::{
     Device, DpdkPorts, Eal, EalConfig, FrameMemory, Hugepages, PortSet, PortSetConfig, StartedPort,
 };
-use crate::say::say;
+use crate::say::{complain, say};
 use crate::validate::PortFacts;
 use crate::worker::Worker;
 
@@ -46,7 +49,14 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let Machine { placement, devices } = Machine::check(config).map_err(|error| text(&error))?;
     let names: Vec<String> = config.ports.iter().map(|port| port.device.clone()).collect();
-    let socket = ControlSocket::bind(&config.socket).map_err(|error| text(&error))?;
+    let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())
+        .map_err(|error| text(&error))?;
+    let read_only_group = config.read_only_group.as_deref();
+    let read_only = config.read_only_socket.as_deref();
+    let read_only = read_only.map(|path| ControlSocket::bind(path, read_only_group));
+    let read_only = read_only.transpose().map_err(|error| text(&error))?;
+    let saved = config.state.as_deref().map(SavedTable::claim).transpose()?;
+    let files = config.run.as_deref().map(Files::claim).transpose()?;
 
     let set_config = port_set_config(config);
     let eal = Eal::init(&eal_config(config, &devices, set_config)).map_err(|e| text(&e))?;
@@ -113,12 +123,26 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         for _ in 0..config.workers {
             started.recv().unwrap_or_else(|_| Err("a worker ended at its start".into()))?;
         }
-        let mut remote = Remote::new(control.clone());
+        let mut remote = Remote::new(control.clone(), None);
         let stopping = |_| "pollvsd is stopping".to_owned();
         remote.configure(config.settings(), config.mark_rules().into()).map_err(stopping)?;
-        apply_rules(config, &mut remote)?;
+        if !saved.as_ref().map_or(Ok(false), |saved| take_back(saved, &mut remote))? {
+            apply_rules(config, &mut remote)?;
+        } else if !config.rules.is_empty() {
+            say("pollvsd: the configured rules are left out: they are for when no table is saved");
+        }
+        let saver = saved.map(|saved| Saver::start(saved, control.clone())).transpose()?;
+        if let Some(files) = &files {
+            files.keep_fresh(control.clone())?;
+        }
         go.store(true, Ordering::Release);
-        socket.serve(control).map_err(|error| text(&error))?;
+        if let Some(socket) = &read_only {
+            let control = control.clone();
+            let serve = move |stream| serve(stream, ReadOnly(Remote::new(control.clone(), None)));
+            socket.serve(serve).map_err(|error| text(&error))?;
+        }
+        let serve = move |stream| serve(stream, Remote::new(control.clone(), saver.clone()));
+        socket.serve(serve).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();
         say(format_args!(
             "pollvsd: ready, {} worker(s) on core {}, {:?} when idle, frames in {}, control by {}",
@@ -187,6 +211,31 @@ impl Plan {
         }
         Ok(shard)
     }
+}
+
+/// Serves one client of a control socket.
+fn serve(stream: Deadline, mut backend: impl Backend) -> io::Result<()> {
+    ctl::protocol::serve(stream, &mut backend, &SystemNames::new())
+}
+
+/// Takes a saved table back; false when there is none. What cannot be taken back is said, and the
+/// table kept under another name.
+fn take_back(saved: &SavedTable, backend: &mut Remote) -> Result<bool, String> {
+    let shown = saved.path().display();
+    let unreadable = |error| format!("saved table {shown}: {error}");
+    let Some(text) = saved.read().map_err(unreadable)? else { return Ok(false) };
+    let reply = restore::replay(&text, backend);
+    let services = backend.table().map_or(0, |table| table.services.len());
+    say(format_args!("pollvsd: {services} virtual service(s) taken back from {shown}"));
+    if reply.status != 0 || !reply.stderr.is_empty() {
+        let errors = String::from_utf8_lossy(&reply.stderr);
+        let aside = saved.keep_aside().map_err(unreadable)?;
+        let aside = aside.display();
+        complain(format_args!(
+            "pollvsd: not all of {shown} could be taken back; it is kept as {aside}:\n{errors}"
+        ));
+    }
+    Ok(true)
 }
 
 /// Carries out the configured commands; the first that fails stops the start.

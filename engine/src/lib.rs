@@ -6,10 +6,11 @@
 //! | `daemon` | start, wait, stop |
 //! | [`worker`], [`handoff`], [`links`] | the poll loop, and the ways between workers |
 //! | [`port`] | where frames come from; it has all `unsafe` of the project |
-//! | [`control`] | the control thread and its socket |
+//! | [`control`] | the control thread, its sockets, the saved table, the files like `/proc` |
 
 #[cfg(feature = "dpdk")]
 pub mod args;
+mod claim;
 pub mod clock;
 pub mod config;
 mod config_error;

@@ -92,6 +92,8 @@ pub fn command(lab: &Lab, binaries: &Binaries, socket: &Path, workers: usize) ->
     let mut command = lab.director().lasting_command(&binaries.daemon);
     command.arg("--socket").arg(socket);
     // `yield`: servers and clients share these few cores with the workers.
+    // Nothing outlives a test, unless it asks for that.
+    command.args(["--state", "none", "--run", "none"]);
     command.args(["--workers", &workers.to_string(), "--connections", "65536", "--idle", "yield"]);
     command
 }

@@ -75,10 +75,11 @@ pub fn save(table: &Table, numeric: bool, names: &dyn Names) -> String {
 /// file. Unlike [`save()`] it loses nothing: it has thresholds, marks above 2³¹, timeouts and sync daemons, and a back
 /// end that lists the newest first lists the same order after it.
 #[must_use]
-pub fn complete(table: &Table, timeouts: &Timeouts, daemons: &[DaemonRow]) -> String {
+pub fn complete(table: &Table, timeouts: Option<&Timeouts>, daemons: &[DaemonRow]) -> String {
     let mut out = String::new();
-    let Timeouts { tcp_s, tcp_fin_s, udp_s } = timeouts;
-    add!(out, "--set {tcp_s} {tcp_fin_s} {udp_s}\n");
+    if let Some(Timeouts { tcp_s, tcp_fin_s, udp_s }) = timeouts {
+        add!(out, "--set {tcp_s} {tcp_fin_s} {udp_s}\n");
+    }
     for row in table.services.iter().rev() {
         save::complete_service(&mut out, row);
     }

@@ -87,7 +87,7 @@ impl Kind {
             }
             Self::Long { field } => *field(settings) = digits(text)?.parse().ok()?,
             Self::Pair { field } => {
-                let mut numbers = text.split([' ', '\t']).filter(|word| !word.is_empty());
+                let mut numbers = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
                 let first = integer(numbers.next()?)?;
                 // The second number stays when only one is given.
                 let second = numbers.next().map_or(Some(field(settings)[1]), integer)?;

@@ -17,25 +17,42 @@ use dataplane::service::{Protocol, ServiceKey};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
+use super::saved::Saver;
 use super::{Control, Handle};
 
 const STOPPING: Refusal = Refusal::Unsupported("pollvsd is stopping");
 
 /// A back end on another thread than control's.
-pub struct Remote(Handle);
+pub struct Remote {
+    control: Handle,
+    saver: Option<Saver>,
+    /// The table's generation after the last change made here.
+    generation: u64,
+}
 
 impl Remote {
-    /// A back end that asks the control thread.
+    /// A back end that asks the control thread. With a saver, changes are saved by
+    /// [`Backend::commit`].
     #[must_use]
-    pub fn new(control: Handle) -> Self {
-        Self(control)
+    pub fn new(control: Handle, saver: Option<Saver>) -> Self {
+        Self { control, saver, generation: 0 }
+    }
+
+    /// Makes changes on the control thread.
+    fn make<R: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, Refusal> {
+        let (made, generation) = self.ask(|control| (job(control), control.generation))?;
+        self.generation = generation;
+        Ok(made)
     }
 
     fn ask<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Control) -> R + Send + 'static,
     ) -> Result<R, Refusal> {
-        self.0.call(job).ok_or(STOPPING)
+        self.control.call(job).ok_or(STOPPING)
     }
 
     /// Puts what is configured in force: for the start, before the first packet.
@@ -50,20 +67,20 @@ impl Remote {
 impl Backend for Remote {
     fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
         let count = changes.len();
-        let done = self.ask(move |control| control.change_each(changes));
+        let done = self.make(move |control| control.change_each(changes));
         done.unwrap_or_else(|refusal| vec![Err(refusal); count])
     }
 
+    fn commit(&mut self) -> Result<(), String> {
+        self.saver.as_ref().map_or(Ok(()), |saver| saver.wait_for(self.generation))
+    }
+
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
-        self.ask(move |control| control.change_all(changes)).map_err(|refusal| (0, refusal))?
+        self.make(move |control| control.change_all(changes)).map_err(|refusal| (0, refusal))?
     }
 
     fn table(&mut self) -> Result<Table, Refusal> {
-        self.ask(|control| {
-            let read = |id| Control::traffic(&control.counters, id);
-            let services = control.truth.director.services(&read).map(|view| service_row(&view));
-            Table { size_buckets: u64::from(control.table.buckets()), services: services.collect() }
-        })
+        self.ask(|control| control.table())
     }
 
     fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
@@ -121,12 +138,12 @@ impl Backend for Remote {
     }
 
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
-        let changed = self.ask(|control| control.change_marks(change));
+        let changed = self.make(|control| control.change_marks(change));
         changed.map_err(MarkError::Refused)?
     }
 }
 
-fn service_row(view: &ServiceView<'_>) -> ServiceRow {
+pub(super) fn service_row(view: &ServiceView<'_>) -> ServiceRow {
     let servers = view.servers.iter().map(|server| ServerRow {
         spec: *server.spec,
         active: server.load.active(),

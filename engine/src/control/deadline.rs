@@ -4,18 +4,21 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::clients::Client;
+
 /// Reads and writes until a deadline that starts anew with each reply: a byte now and then keeps
 /// no client's thread longer.
-pub(super) struct Deadline {
+pub struct Deadline {
     stream: UnixStream,
+    client: Client,
     patience: Duration,
     ends: Instant,
     replying: bool,
 }
 
 impl Deadline {
-    pub(super) fn new(stream: UnixStream, patience: Duration) -> Self {
-        Self { stream, patience, ends: Instant::now() + patience, replying: false }
+    pub(super) fn new(stream: UnixStream, patience: Duration, client: Client) -> Self {
+        Self { stream, client, patience, ends: Instant::now() + patience, replying: false }
     }
 
     fn left(&self) -> io::Result<Option<Duration>> {
@@ -26,8 +29,11 @@ impl Deadline {
 
 impl Read for Deadline {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.client.wait();
         self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(buffer)
+        let read = self.stream.read(buffer);
+        self.client.work();
+        read
     }
 }
 
@@ -39,7 +45,10 @@ impl Write for Deadline {
             self.ends = Instant::now() + self.patience;
         }
         self.stream.set_write_timeout(self.left()?)?;
-        self.stream.write(bytes)
+        self.client.wait();
+        let written = self.stream.write(bytes);
+        self.client.work();
+        written
     }
 
     /// The reply is complete: the time for the next request begins.
@@ -57,7 +66,7 @@ mod tests {
     #[test]
     fn bytes_one_by_one_do_not_extend_a_request() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut ours = Deadline::new(ours, Duration::from_millis(100));
+        let mut ours = Deadline::new(ours, Duration::from_millis(100), Client::default());
         let trickle = std::thread::spawn(move || {
             let mut theirs = theirs;
             while theirs.write_all(b"x").is_ok() {

@@ -1,8 +1,11 @@
 //! Control: one thread owns the truth about services, servers and settings and tells the workers.
 
 mod backend;
+mod clients;
 mod daemons;
 mod deadline;
+mod files;
+mod saved;
 mod socket;
 mod truth;
 
@@ -11,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ctl::backend::{PortLosses, Totals};
+use ctl::backend::{PortLosses, Table, Totals};
 use ctl::command::Change;
 use ctl::mark::{MarkChange, MarkError};
 use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
@@ -28,9 +31,13 @@ use dataplane::template::Templates;
 
 use crate::clock::Clock;
 use crate::worker::Envelope;
+use backend::service_row;
 use truth::Truth;
 
 pub use backend::Remote;
+pub use deadline::Deadline;
+pub use files::Files;
+pub use saved::{SavedTable, Saver};
 pub use socket::{ControlSocket, SocketError};
 
 /// Requests that may wait for the control thread.
@@ -46,6 +53,10 @@ type Job = Box<dyn FnOnce(&mut Control) + Send>;
 /// What the control thread owns.
 pub struct Control {
     truth: Truth,
+    /// Counts the changes of the truth.
+    generation: u64,
+    /// Settings and marks as they were configured.
+    configured: (Settings, Arc<[MarkRule]>),
     workers: Vec<Sender<Envelope>>,
     counters: Vec<Arc<Counters>>,
     templates: Arc<Templates>,
@@ -91,7 +102,18 @@ impl Control {
         losses: ReadLosses,
     ) -> Self {
         let truth = Truth::new(director);
-        Self { truth, workers, counters, templates, table, clock, losses }
+        let configured = (Settings::default(), Arc::default());
+        Self {
+            truth,
+            generation: 0,
+            configured,
+            workers,
+            counters,
+            templates,
+            table,
+            clock,
+            losses,
+        }
     }
 
     /// Starts the control thread. It ends when every handle is gone.
@@ -145,7 +167,8 @@ impl Control {
         let counters = &self.counters;
         let read = |id| Self::traffic(counters, id);
         let change = |change| self.truth.change(change, &read, &mut commands);
-        let done = changes.into_iter().map(change).collect();
+        let done: Vec<_> = changes.into_iter().map(change).collect();
+        self.generation += u64::from(done.iter().any(Result::is_ok));
         commands.extend(self.truth.director.end_batch());
         self.broadcast(commands);
         done
@@ -165,6 +188,7 @@ impl Control {
 
     /// Puts what is configured in force.
     fn configure(&mut self, settings: Settings, marks: Arc<[MarkRule]>) {
+        self.configured = (settings, Arc::clone(&marks));
         self.truth.settings = settings;
         self.truth.marks = Arc::clone(&marks);
         self.broadcast(vec![Command::PutSettings(settings), Command::PutMarks(marks)]);
@@ -173,8 +197,22 @@ impl Control {
     /// Changes the rules for firewall marks.
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
         self.truth.marks = change.apply(&self.truth.marks)?.into();
+        self.generation += 1;
         self.broadcast(vec![Command::PutMarks(Arc::clone(&self.truth.marks))]);
         Ok(())
+    }
+
+    fn table(&self) -> Table {
+        let read = |id| Self::traffic(&self.counters, id);
+        let services = self.truth.director.services(&read).map(|view| service_row(&view));
+        Table { size_buckets: u64::from(self.table.buckets()), services: services.collect() }
+    }
+
+    /// The table as it is saved, and which one it is. Of settings and marks it has what is not as
+    /// configured, so that a configuration that is edited counts.
+    fn saved_text(&self) -> (u64, String) {
+        let (settings, marks) = &self.configured;
+        (self.generation, self.truth.saved_text(settings, marks, &self.table()))
     }
 
     fn totals(&self) -> Totals {

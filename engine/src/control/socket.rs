@@ -1,38 +1,30 @@
 //! The control socket: accepts clients and serves each on a thread of its own.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use std::{error, fmt};
 
-use ctl::names::SystemNames;
+use crate::claim::Claim;
 
+use super::clients::Clients;
 use super::deadline::Deadline;
-use super::{Handle, Remote};
 
-/// Clients served at once; more wait in the listen queue.
-const CLIENTS: usize = 256;
 /// How long a client may take to send a request or to take a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Who may talk to the daemon: owner and group.
 const MODE: u32 = 0o660;
-/// Who may open the lock file, and with it keep a daemon from starting.
-const LOCK_MODE: u32 = 0o600;
 
 /// The control socket, removed when dropped.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
     listener: UnixListener,
-    /// Held as long as the daemon lives, so that only one has the socket; the kernel lets go of
-    /// it however the daemon ends.
-    _lock: File,
+    _claim: Claim,
 }
 
 /// Why there is no control socket.
@@ -42,6 +34,8 @@ pub enum SocketError {
     Taken(PathBuf),
     /// Something that is no socket has its name.
     NoSocket(PathBuf),
+    /// There is no such group.
+    NoGroup(String),
     /// The system refused.
     Io(PathBuf, io::Error),
 }
@@ -59,6 +53,7 @@ impl fmt::Display for SocketError {
                 "{} is there and is no socket: remove it, or choose another --socket",
                 path.display()
             ),
+            Self::NoGroup(group) => write!(f, "there is no group {group:?} for the control socket"),
             Self::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
         }
     }
@@ -67,25 +62,24 @@ impl fmt::Display for SocketError {
 impl error::Error for SocketError {}
 
 impl ControlSocket {
-    /// Binds the socket; one left over from a daemon that was killed is replaced.
+    /// Binds the socket, for root and a group; one left over from a daemon that was killed is
+    /// replaced.
     ///
     /// # Errors
-    /// When another daemon has it, or the system refuses.
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    /// When another daemon has it, there is no such group, or the system refuses.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
+        let group = match group {
+            Some(name) => {
+                Some(group_id(name).ok_or_else(|| SocketError::NoGroup(name.to_owned()))?)
+            }
+            None => None,
+        };
         let failed = |error| SocketError::Io(path.to_owned(), error);
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(failed)?;
         }
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let mut options = File::options();
-        let lock = options.create(true).append(true).mode(LOCK_MODE).open(&lock_path);
-        let lock = lock.map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(SocketError::Taken(path.to_owned())),
-            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let claim = Claim::of(path).map_err(failed)?;
+        let claim = claim.ok_or_else(|| SocketError::Taken(path.to_owned()))?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketError::NoSocket(path.to_owned()));
@@ -98,42 +92,40 @@ impl ControlSocket {
         let _ = fs::remove_file(&nameless);
         let listener = UnixListener::bind(&nameless).map_err(failed)?;
         fs::set_permissions(&nameless, Permissions::from_mode(MODE))
+            .and_then(|()| group.map_or(Ok(()), |group| chown(&nameless, None, Some(group))))
             .and_then(|()| fs::rename(&nameless, path))
             .inspect_err(|_| drop(fs::remove_file(&nameless)))
             .map_err(failed)?;
-        Ok(Self { path: path.to_owned(), listener, _lock: lock })
+        Ok(Self { path: path.to_owned(), listener, _claim: claim })
     }
 
-    /// Serves clients on threads of their own from now on.
+    /// Serves clients on threads of their own from now on, each by `serve`.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn serve(&self, control: Handle) -> io::Result<()> {
+    pub fn serve(
+        &self,
+        serve: impl Fn(Deadline) -> io::Result<()> + Clone + Send + 'static,
+    ) -> io::Result<()> {
         let listener = self.listener.try_clone()?;
-        thread::Builder::new().name("control-accept".into()).spawn(move || {
-            let clients = Arc::new(AtomicUsize::new(0));
+        let accept = move || {
+            let clients = Clients::default();
             for stream in listener.incoming() {
-                while clients.load(Ordering::Acquire) >= CLIENTS {
-                    thread::sleep(Duration::from_millis(5));
-                }
                 let Ok(stream) = stream else {
                     thread::sleep(Duration::from_millis(5)); // out of file descriptors, say
                     continue;
                 };
-                clients.fetch_add(1, Ordering::Release);
-                let control = control.clone();
-                let left = Arc::clone(&clients);
-                let serve = move || {
+                let Ok(client) = clients.admit(&stream) else { continue };
+                let serve = serve.clone();
+                let work = move || {
                     // A client that went away or was too slow has itself to blame.
-                    let _ = serve_client(stream, control);
-                    left.fetch_sub(1, Ordering::Release);
+                    let _ = serve(Deadline::new(stream, PATIENCE, client));
                 };
-                if thread::Builder::new().name("control-client".into()).spawn(serve).is_err() {
-                    clients.fetch_sub(1, Ordering::Release);
-                }
+                // Without a thread the client finds its connection closed.
+                let _ = thread::Builder::new().name("control-client".into()).spawn(work);
             }
-        })?;
-        Ok(())
+        };
+        thread::Builder::new().name("control-accept".into()).spawn(accept).map(drop)
     }
 }
 
@@ -144,9 +136,14 @@ impl Drop for ControlSocket {
     }
 }
 
-fn serve_client(stream: UnixStream, control: Handle) -> io::Result<()> {
-    let stream = Deadline::new(stream, PATIENCE);
-    ctl::protocol::serve(stream, &mut Remote::new(control), &SystemNames::new())
+/// The number of a group, by name or as it is.
+fn group_id(name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -163,16 +160,19 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("s");
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::NoSocket(_))));
+        assert!(matches!(ControlSocket::bind(&path, None), Err(SocketError::NoSocket(_))));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         fs::remove_file(&path).unwrap();
         // What a killed daemon leaves behind.
         drop(UnixListener::bind(&path).unwrap());
-        let socket = ControlSocket::bind(&path).unwrap();
-        assert_eq!((mode(&path), mode(&folder.join("s.lock"))), (MODE, LOCK_MODE));
-        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::Taken(_))));
+        let socket = ControlSocket::bind(&path, None).unwrap();
+        assert_eq!((mode(&path), mode(&folder.join("s.lock"))), (MODE, 0o600));
+        assert!(matches!(ControlSocket::bind(&path, None), Err(SocketError::Taken(_))));
         drop(socket);
         assert!(!path.exists());
+        let error = ControlSocket::bind(&path, Some("no such group")).unwrap_err();
+        assert!(error.to_string().contains("no such group"), "{error}");
+        assert_eq!((group_id("root"), group_id("4711")), (Some(0), Some(4711)));
         let left: Vec<_> =
             fs::read_dir(&folder).unwrap().flatten().map(|f| f.file_name()).collect();
         assert_eq!(left, ["s.lock"]);

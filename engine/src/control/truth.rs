@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use ctl::backend::DaemonRow;
+use ctl::backend::{DaemonRow, Table};
 use ctl::command::{Change, SettingChange, Timeouts};
+use ctl::{mark, print};
 use dataplane::command::Command;
 use dataplane::connection::state::State;
 use dataplane::director::{Director, ReadTraffic};
 use dataplane::mark::MarkRule;
 use dataplane::refusal::Refusal;
-use dataplane::settings::Settings;
+use dataplane::settings::{ALL, Settings};
 
 use super::daemons::SyncDaemons;
+
+/// What a saved table begins with.
+const SAVED_HEAD: &str = "\
+# The table of pollvsd, as commands of pollvsadm: written at every change, read at its start.
+";
 
 /// The truth; changes are judged here.
 pub(super) struct Truth {
@@ -111,16 +117,48 @@ impl Truth {
         }
     }
 
-    pub(super) fn timeouts(&self) -> Timeouts {
-        let seconds = |state| self.settings.timeouts.seconds(state);
-        Timeouts {
-            tcp_s: seconds(State::Established),
-            tcp_fin_s: seconds(State::FinWait),
-            udp_s: seconds(State::Udp),
+    /// Commands that make this truth out of the configured one.
+    pub(super) fn saved_text(
+        &self,
+        configured: &Settings,
+        configured_marks: &[MarkRule],
+        table: &Table,
+    ) -> String {
+        let mut text = SAVED_HEAD.to_owned();
+        for setting in ALL {
+            let value = setting.read(&self.settings);
+            if value != setting.read(configured) {
+                // Words of a line are divided by blanks.
+                let value = value.replace('\t', ",");
+                text += &format!("--sysctl {}={value}\n", setting.name);
+            }
         }
+        if *self.marks != *configured_marks {
+            text += "mark -F\n";
+            for rule in &*self.marks {
+                text += &mark::command(rule);
+                text.push('\n');
+            }
+        }
+        let timeouts = self.timeouts();
+        let is_set = timeouts != timeouts_of(configured);
+        text + &print::complete(table, is_set.then_some(&timeouts), self.daemons())
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        timeouts_of(&self.settings)
     }
 
     pub(super) fn daemons(&self) -> &[DaemonRow] {
         self.daemons.rows()
+    }
+}
+
+fn timeouts_of(settings: &Settings) -> Timeouts {
+    let seconds = |state| settings.timeouts.seconds(state);
+    Timeouts {
+        tcp_s: seconds(State::Established),
+        tcp_fin_s: seconds(State::FinWait),
+        udp_s: seconds(State::Udp),
     }
 }

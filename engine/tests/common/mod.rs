@@ -97,7 +97,7 @@ impl Crew {
 
     /// The back end of control.
     pub(crate) fn remote(&self) -> Remote {
-        Remote::new(self.control.clone())
+        Remote::new(self.control.clone(), None)
     }
 
     /// Has a command carried out.

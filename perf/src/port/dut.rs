@@ -143,6 +143,7 @@ fn pollvsd(device: &str, socket: &Path) -> Result<Command, String> {
     command.args(["pollvsd", "--workers", "1", "--cores", "1", "--idle", "spin"]);
     command.args(["--hugepages", "no", "--connections", "65536"]);
     command.arg("--config").arg(rules).arg("--socket").arg(socket);
+    command.args(["--state", "none", "--run", "none"]);
     command.args(["--port", device, "--address", "10.1.255.254/8"]);
     command.args(["--neighbour", &format!("{SERVER}={GENERATOR_MAC}")]);
     Ok(command)

@@ -1,0 +1,225 @@
+//! The table on disk: written anew at every change, so that a daemon that is started again has it
+//! back, however the last one ended.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use crate::claim::Claim;
+use crate::say::complain;
+
+use super::Handle;
+
+/// Who may read the table.
+const MODE: u32 = 0o600;
+
+/// The file that holds the table, for this daemon alone.
+#[derive(Debug)]
+pub struct SavedTable {
+    path: PathBuf,
+    _claim: Claim,
+}
+
+impl SavedTable {
+    /// Claims the file, which need not exist.
+    ///
+    /// # Errors
+    /// In words for the user, when another daemon has it or its folder cannot be written.
+    pub fn claim(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let advice = "choose another --state, or --state none to save nothing";
+        if let Some(folder) = folder(path) {
+            fs::create_dir_all(folder)
+                .map_err(|error| format!("saved table {shown}: {error}; {advice}"))?;
+        }
+        match Claim::of(path) {
+            Ok(Some(claim)) => Ok(Self { path: path.to_owned(), _claim: claim }),
+            Ok(None) => Err(format!("another pollvsd saves its table in {shown}: {advice}")),
+            Err(error) => Err(format!("saved table {shown}: {error}; {advice}")),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was saved; `None` when nothing has been.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(&self.path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what was saved under another name, which is returned: not all of it could be used.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn keep_aside(&self) -> io::Result<PathBuf> {
+        let aside = self.beside(".rejected");
+        fs::copy(&self.path, &aside)?;
+        Ok(aside)
+    }
+
+    /// Replaces what was saved. Whoever reads, or pulls the plug, finds the old or the new.
+    fn write(&self, text: &str) -> io::Result<()> {
+        let new = self.beside(".new");
+        let mut options = File::options();
+        let mut file = options.create(true).write(true).truncate(true).mode(MODE).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        // The new name is safe once its folder is.
+        File::open(folder(&self.path).unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(ending);
+        name.into()
+    }
+}
+
+fn folder(path: &Path) -> Option<&Path> {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty())
+}
+
+/// Saves the table on a thread of its own. Who changed it waits for that; all who wait at one
+/// time share one writing.
+#[derive(Clone, Debug)]
+pub struct Saver(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    progress: Mutex<Progress>,
+    moved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// The latest generation of the table that somebody wants saved.
+    wanted: u64,
+    /// The latest that was tried.
+    tried: u64,
+    /// Why that failed, if it did.
+    error: Option<String>,
+}
+
+impl Saver {
+    /// Saves the table once, to see that it works, and then whenever it is wanted.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn start(table: SavedTable, control: Handle) -> Result<Self, String> {
+        let saver = Self(Arc::default());
+        let shared = Arc::clone(&saver.0);
+        let save = move || {
+            let (generation, text) = control.call(|control| control.saved_text())?;
+            Some((generation, table.write(&text).map_err(|error| explain(&table.path, &error))))
+        };
+        if let Some((_, written)) = save() {
+            written?;
+        }
+        let run = move || shared.run(&save);
+        thread::Builder::new()
+            .name("control-save".into())
+            .spawn(run)
+            .map_err(|error| error.to_string())?;
+        Ok(saver)
+    }
+
+    /// Returns when this generation of the table, or a later one, is saved.
+    ///
+    /// # Errors
+    /// In words for the user, when it could not be saved.
+    pub(super) fn wait_for(&self, generation: u64) -> Result<(), String> {
+        let mut progress = self.0.lock();
+        if progress.wanted < generation {
+            progress.wanted = generation;
+            self.0.moved.notify_all();
+        }
+        while progress.tried < generation {
+            progress = self.0.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        progress.error.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends when the control thread has.
+    fn run(&self, save: &dyn Fn() -> Option<(u64, Result<(), String>)>) {
+        loop {
+            let mut progress = self.lock();
+            while progress.wanted <= progress.tried {
+                progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(progress);
+            let saved = save();
+            let mut progress = self.lock();
+            let (generation, written) = match saved {
+                Some(saved) => saved,
+                None => (u64::MAX, Err("pollvsd is stopping".to_owned())),
+            };
+            let error = written.err();
+            if error != progress.error {
+                match &error {
+                    Some(error) => complain(format_args!("pollvsd: {error}")),
+                    None => complain("pollvsd: the table is saved again"),
+                }
+            }
+            (progress.tried, progress.error) = (generation, error);
+            self.moved.notify_all();
+            if generation == u64::MAX {
+                return;
+            }
+        }
+    }
+}
+
+fn explain(path: &Path, error: &io::Error) -> String {
+    format!("the table is changed, but could not be saved in {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_replaced_as_a_whole_and_by_one_daemon() {
+        let folder = std::env::temp_dir().join(format!("pollvs-saved-{}", std::process::id()));
+        let path = folder.join("deep/table");
+        let table = SavedTable::claim(&path).unwrap();
+        assert_eq!(table.read().unwrap(), None);
+        table.write("-A -f 1\n").unwrap();
+        table.write("-A -f 2\n").unwrap();
+        assert_eq!(table.read().unwrap().as_deref(), Some(&b"-A -f 2\n"[..]));
+        let error = SavedTable::claim(&path).unwrap_err();
+        assert!(error.contains("another pollvsd") && error.contains("--state"), "{error}");
+        assert_eq!(fs::read(table.keep_aside().unwrap()).unwrap(), b"-A -f 2\n");
+        let mut names: Vec<_> = fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["table", "table.lock", "table.rejected"]);
+        drop(table);
+        assert!(SavedTable::claim(&path).is_ok(), "a daemon that has ended lets go");
+        fs::write(folder.join("file"), "").unwrap();
+        let error = SavedTable::claim(&folder.join("file/table")).unwrap_err();
+        assert!(error.contains("--state none"), "{error}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
