@@ -9,7 +9,7 @@ use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
-use crate::command::{Change, Role, Timeouts};
+use crate::command::{Change, DaemonSpec, Role, Timeouts};
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
 
@@ -192,4 +192,20 @@ pub struct DaemonRow {
     pub port: u16,
     /// Time to live; 0 is not printed.
     pub ttl: u8,
+}
+
+impl DaemonRow {
+    /// What starts it again.
+    #[must_use]
+    pub fn spec(&self) -> DaemonSpec {
+        DaemonSpec {
+            role: self.role,
+            interface: self.interface.clone(),
+            sync_id: self.sync_id,
+            max_length: Some(self.max_length).filter(|&length| length != 0),
+            group: self.group,
+            port: Some(self.port).filter(|&port| port != 0),
+            ttl: Some(self.ttl).filter(|&ttl| ttl != 0),
+        }
+    }
 }

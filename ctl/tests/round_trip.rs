@@ -4,8 +4,9 @@ mod toy;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ctl::backend::{Backend, DaemonRow};
-use ctl::command::{Role, Timeouts};
+use ctl::args::parse;
+use ctl::backend::{Backend, DaemonRow, ServerRow};
+use ctl::command::{Change, Role, Timeouts};
 use ctl::names::NumericNames;
 use ctl::print;
 use ctl::session::run_with_input;
@@ -238,6 +239,32 @@ proptest! {
         let saved = toy.table().map(|table| print::save(&table, true, &NumericNames));
         let saved_again = again.table().map(|table| print::save(&table, true, &NumericNames));
         prop_assert_eq!(saved, saved_again);
+    }
+
+    #[test]
+    fn every_change_has_a_line_that_makes_it_again(toy in director()) {
+        let mut changes = vec![Change::Flush, Change::SetTimeouts(toy.timeouts)];
+        for row in &toy.services {
+            let service = row.spec.key;
+            changes.push(Change::AddService(row.spec.clone()));
+            changes.push(Change::EditService(row.spec.clone()));
+            changes.push(Change::DeleteService(service));
+            for ServerRow { spec: server, .. } in row.servers.iter().cloned() {
+                changes.push(Change::AddServer { service, server });
+                changes.push(Change::EditServer { service, server });
+                let (address, port) = (server.address, server.port);
+                changes.push(Change::DeleteServer { service, address, port });
+            }
+        }
+        for row in &toy.daemons {
+            changes.push(Change::StartDaemon(row.spec()));
+            changes.push(Change::StopDaemon { role: row.role, sync_id: row.sync_id });
+        }
+        for change in changes {
+            let line = print::change(&change).expect("it leaves something");
+            let parsed = parse(&words(&format!("x {line}")), &NumericNames);
+            prop_assert_eq!(parsed, Ok(change.into()), "{}", line);
+        }
     }
 
     #[test]

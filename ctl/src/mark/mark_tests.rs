@@ -165,7 +165,7 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn changes_are_made_in_order_or_not_at_all() {
-    use MarkChange::{Append, Delete, DeleteNumber, Flush, Insert, Replace};
+    use MarkChange::{Append, Delete, DeleteNumber, Flush, Insert};
     let marks = |rules: &[MarkRule]| rules.iter().map(|rule| rule.mark).collect::<Vec<_>>();
     let mut rules = Vec::new();
     for (change, after) in [
@@ -177,11 +177,13 @@ fn changes_are_made_in_order_or_not_at_all() {
         (Delete(every(1)), &[3, 4, 2, 1]),
         (DeleteNumber(4), &[3, 4, 2]),
         (DeleteNumber(1), &[4, 2]),
-        (Replace(vec![every(9)]), &[9]),
         (Flush, &[]),
         (Flush, &[]),
     ] {
         rules = change.clone().apply(&rules).expect("a sound change");
+        let line = change.line();
+        let words = line.strip_prefix("mark ").expect("the command");
+        assert_eq!(request(words), Ok(Request::Change(change.clone())), "{line}");
         assert_eq!(marks(&rules), after, "{change:?}");
     }
     let two = [every(1), every(2)];
@@ -191,13 +193,11 @@ fn changes_are_made_in_order_or_not_at_all() {
         (DeleteNumber(3), MarkError::NoSuchNumber { number: 3, last: 2 }),
         (Insert(0, every(3)), MarkError::NoPlace { number: 0, last: 3 }),
         (Insert(4, every(3)), MarkError::NoPlace { number: 4, last: 3 }),
-        (Replace(vec![every(1); MOST_RULES + 1]), MarkError::TooMany),
     ] {
         assert_eq!(change.clone().apply(&two), Err(error), "{change:?}");
     }
     let full = vec![every(1); MOST_RULES];
     assert_eq!(Append(every(2)).apply(&full), Err(MarkError::TooMany));
-    assert_eq!(Replace(full.clone()).apply(&[]), Ok(full));
     // A rule of the configuration file may have host bits; the words of its list delete it.
     let host_bits = MarkRule { source: "10.1.2.3/8".parse().ok(), ..every(1) };
     let listed = command(&host_bits);

@@ -34,11 +34,22 @@ pub enum MarkChange {
     DeleteNumber(usize),
     /// `-F`: all rules.
     Flush,
-    /// These rules for all that there are; no command asks for it.
-    Replace(Vec<MarkRule>),
 }
 
 impl MarkChange {
+    /// The line that makes the change again, without its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let with = |verb: &str, rule: &MarkRule| command(rule).replacen("-A", verb, 1);
+        match self {
+            Self::Append(rule) => with("-A", rule),
+            Self::Insert(number, rule) => with(&format!("-I {number}"), rule),
+            Self::Delete(rule) => with("-D", rule),
+            Self::DeleteNumber(number) => format!("mark -D {number}"),
+            Self::Flush => "mark -F".to_owned(),
+        }
+    }
+
     /// The rules after the change.
     ///
     /// # Errors
@@ -63,7 +74,6 @@ impl MarkChange {
                 rules.remove(place.ok_or(absent)?);
             }
             Self::Flush => rules.clear(),
-            Self::Replace(all) => rules = all,
         }
         if rules.len() > MOST_RULES { Err(MarkError::TooMany) } else { Ok(rules) }
     }

@@ -15,6 +15,7 @@ use crate::command::{ListOptions, Timeouts};
 use crate::names::{Names, NumericNames};
 
 pub use frames::frames;
+pub use save::change;
 
 /// The version of IPVS that listings name.
 const IPVS_VERSION: &str = "1.2.1";
@@ -84,7 +85,7 @@ pub fn complete(table: &Table, timeouts: Option<&Timeouts>, daemons: &[DaemonRow
         save::complete_service(&mut out, row);
     }
     for row in daemons {
-        save::daemon(&mut out, row);
+        save::daemon(&mut out, &row.spec());
     }
     out
 }

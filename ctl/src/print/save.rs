@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
-use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, TunnelKind};
+use dataplane::service::{
+    Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, TunnelKind,
+};
 
 use super::{add, order, services, text};
-use crate::backend::{DaemonRow, ServerRow, ServiceRow};
+use crate::backend::{ServerRow, ServiceRow};
+use crate::command::{Change, DaemonSpec, SettingChange, Timeouts};
 use crate::names::{Names, NumericNames};
 
 /// One service with its servers. Thresholds are not saved; the real tool does not save them either.
@@ -61,9 +64,70 @@ fn name(key: &ServiceKey, names: &dyn Names, mark_text: fn(u32) -> String) -> St
 
 /// One service with its servers, oldest server first, with all their attributes.
 pub(crate) fn complete_service(out: &mut String, row: &ServiceRow) {
-    let spec = &row.spec;
-    let name = name(&spec.key, &NumericNames, |mark| mark.to_string());
-    add!(out, "-A {name} -s {}", spec.scheduler);
+    out.push_str("-A ");
+    service_words(out, &row.spec);
+    let name = lossless_name(&row.spec.key);
+    for ServerRow { spec, .. } in row.servers.iter().rev() {
+        out.push_str("-a ");
+        server_words(out, &name, spec);
+    }
+}
+
+/// The line that makes a change again, without its end; `None` for one that leaves nothing.
+#[must_use]
+pub fn change(change: &Change) -> Option<String> {
+    let mut out = String::new();
+    match change {
+        Change::AddService(spec) => {
+            out.push_str("-A ");
+            service_words(&mut out, spec);
+        }
+        Change::EditService(spec) => {
+            out.push_str("-E ");
+            service_words(&mut out, spec);
+        }
+        Change::DeleteService(key) => {
+            add!(out, "-D {}", lossless_name(key));
+        }
+        Change::Flush => out.push_str("-C"),
+        Change::AddServer { service, server } => {
+            out.push_str("-a ");
+            server_words(&mut out, &lossless_name(service), server);
+        }
+        Change::EditServer { service, server } => {
+            out.push_str("-e ");
+            server_words(&mut out, &lossless_name(service), server);
+        }
+        Change::DeleteServer { service, address, port } => {
+            let server = text::endpoint(*address, *port, None, &NumericNames);
+            add!(out, "-d {} -r {server}", lossless_name(service));
+        }
+        Change::Zero(_) => return None,
+        Change::SetTimeouts(Timeouts { tcp_s, tcp_fin_s, udp_s }) => {
+            add!(out, "--set {tcp_s} {tcp_fin_s} {udp_s}");
+        }
+        Change::StartDaemon(spec) => daemon(&mut out, spec),
+        Change::StopDaemon { role, sync_id } => {
+            add!(out, "--stop-daemon {} --syncid {sync_id}", role.name());
+        }
+        Change::Settings(changes) => {
+            out.push_str("--sysctl");
+            for SettingChange { name, value } in changes {
+                // Words of a line are divided by blanks.
+                add!(out, " {name}={}", value.trim().replace([' ', '\t'], ","));
+            }
+        }
+    }
+    out.truncate(out.trim_end().len());
+    Some(out)
+}
+
+fn lossless_name(key: &ServiceKey) -> String {
+    name(key, &NumericNames, |mark| mark.to_string())
+}
+
+fn service_words(out: &mut String, spec: &ServiceSpec) {
+    add!(out, "{} -s {}", lossless_name(&spec.key), spec.scheduler);
     if let Some(seconds) = spec.persistence_s {
         add!(out, " -p {seconds}");
     }
@@ -86,29 +150,30 @@ pub(crate) fn complete_service(out: &mut String, row: &ServiceRow) {
         add!(out, " -b {}", flags.join(","));
     }
     out.push('\n');
-    for ServerRow { spec, .. } in row.servers.iter().rev() {
-        let address = text::endpoint(spec.address, spec.port, None, &NumericNames);
-        add!(out, "-a {name} -r {address}");
-        server(out, spec);
-        add!(out, " -x {} -y {}\n", spec.upper_threshold, spec.lower_threshold);
-    }
+}
+
+fn server_words(out: &mut String, service: &str, spec: &ServerSpec) {
+    let address = text::endpoint(spec.address, spec.port, None, &NumericNames);
+    add!(out, "{service} -r {address}");
+    server(out, spec);
+    add!(out, " -x {} -y {}\n", spec.upper_threshold, spec.lower_threshold);
 }
 
 /// The command that starts a sync daemon.
-pub(crate) fn daemon(out: &mut String, row: &DaemonRow) {
-    let (role, interface) = (row.role.name(), &row.interface);
-    add!(out, "--start-daemon {role} --mcast-interface {interface} --syncid {}", row.sync_id);
-    if row.max_length != 0 {
-        add!(out, " --sync-maxlen {}", row.max_length);
+pub(crate) fn daemon(out: &mut String, spec: &DaemonSpec) {
+    let (role, interface) = (spec.role.name(), &spec.interface);
+    add!(out, "--start-daemon {role} --mcast-interface {interface} --syncid {}", spec.sync_id);
+    if let Some(length) = spec.max_length {
+        add!(out, " --sync-maxlen {length}");
     }
-    if let Some(group) = row.group {
+    if let Some(group) = spec.group {
         add!(out, " --mcast-group {group}");
     }
-    if row.port != 0 {
-        add!(out, " --mcast-port {}", row.port);
+    if let Some(port) = spec.port {
+        add!(out, " --mcast-port {port}");
     }
-    if row.ttl != 0 {
-        add!(out, " --mcast-ttl {}", row.ttl);
+    if let Some(ttl) = spec.ttl {
+        add!(out, " --mcast-ttl {ttl}");
     }
     out.push('\n');
 }

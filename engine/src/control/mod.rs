@@ -5,6 +5,7 @@ mod clients;
 mod daemons;
 mod deadline;
 mod files;
+mod journal;
 mod saved;
 mod socket;
 mod truth;
@@ -17,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use ctl::backend::{PortLosses, Table, Totals};
 use ctl::command::Change;
 use ctl::mark::{MarkChange, MarkError};
+use ctl::print;
 use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
@@ -32,6 +34,7 @@ use dataplane::template::Templates;
 use crate::clock::Clock;
 use crate::worker::Envelope;
 use backend::service_row;
+use journal::{Journal, Unsaved};
 use truth::Truth;
 
 pub use backend::Remote;
@@ -55,6 +58,8 @@ pub struct Control {
     truth: Truth,
     /// Counts the changes of the truth.
     generation: u64,
+    /// Changes that are not on disk yet, if they are to be.
+    journal: Option<Journal>,
     /// Settings and marks as they were configured.
     configured: (Settings, Arc<[MarkRule]>),
     workers: Vec<Sender<Envelope>>,
@@ -106,6 +111,7 @@ impl Control {
         Self {
             truth,
             generation: 0,
+            journal: None,
             configured,
             workers,
             counters,
@@ -166,7 +172,15 @@ impl Control {
         let mut commands = Vec::new();
         let counters = &self.counters;
         let read = |id| Self::traffic(counters, id);
-        let change = |change| self.truth.change(change, &read, &mut commands);
+        let (truth, journal) = (&mut self.truth, &mut self.journal);
+        let change = |change: Change| {
+            let line = journal.as_ref().and_then(|_| print::change(&change));
+            truth.change(change, &read, &mut commands)?;
+            if let (Some(journal), Some(line)) = (journal.as_mut(), line) {
+                journal.add(&line);
+            }
+            Ok(())
+        };
         let done: Vec<_> = changes.into_iter().map(change).collect();
         self.generation += u64::from(done.iter().any(Result::is_ok));
         commands.extend(self.truth.director.end_batch());
@@ -196,8 +210,12 @@ impl Control {
 
     /// Changes the rules for firewall marks.
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
+        let line = change.line();
         self.truth.marks = change.apply(&self.truth.marks)?.into();
         self.generation += 1;
+        if let Some(journal) = &mut self.journal {
+            journal.add(&line);
+        }
         self.broadcast(vec![Command::PutMarks(Arc::clone(&self.truth.marks))]);
         Ok(())
     }
@@ -208,11 +226,19 @@ impl Control {
         Table { size_buckets: u64::from(self.table.buckets()), services: services.collect() }
     }
 
-    /// The table as it is saved, and which one it is. Of settings and marks it has what is not as
-    /// configured, so that a configuration that is edited counts.
-    fn saved_text(&self) -> (u64, String) {
-        let (settings, marks) = &self.configured;
-        (self.generation, self.truth.saved_text(settings, marks, &self.table()))
+    /// What is to be written to the disk for it to have the present table, and which one that is.
+    /// Of settings and marks there is what is not as configured, so that a configuration that is
+    /// edited counts.
+    fn take_unsaved(&mut self, wants_all: bool) -> (u64, Unsaved) {
+        let journal = self.journal.get_or_insert_default().take();
+        let unsaved = match journal.filter(|_| !wants_all) {
+            Some(lines) => Unsaved::Lines(lines),
+            None => {
+                let (settings, marks) = &self.configured;
+                Unsaved::All(self.truth.saved_text(settings, marks, &self.table()))
+            }
+        };
+        (self.generation, unsaved)
     }
 
     fn totals(&self) -> Totals {

@@ -1,5 +1,6 @@
-//! The table on disk: written anew at every change, so that a daemon that is started again has it
-//! back, however the last one ended.
+//! The table on disk, for a daemon that is started again, however the last one ended: lines that
+//! make the table, and behind them a line for each change since. When those have become many, the
+//! whole is written anew.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,7 +13,10 @@ use crate::claim::Claim;
 use crate::say::complain;
 
 use super::Handle;
+use super::journal::Unsaved;
 
+/// Bytes of changes above which the table is written anew, beside as many as it has itself.
+const SLACK: usize = 256 << 10;
 /// Who may read the table.
 const MODE: u32 = 0o600;
 
@@ -54,7 +58,12 @@ impl SavedTable {
     /// When it cannot be read.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
         match fs::read(&self.path) {
-            Ok(text) => Ok(Some(text)),
+            Ok(mut text) => {
+                // A line without an end was being written when the lights went out.
+                let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+                text.truncate(end);
+                Ok(Some(text))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -70,8 +79,15 @@ impl SavedTable {
         Ok(aside)
     }
 
+    /// Writes lines behind what was saved.
+    fn append(&self, lines: &str) -> io::Result<()> {
+        let mut file = File::options().append(true).open(&self.path)?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_data()
+    }
+
     /// Replaces what was saved. Whoever reads, or pulls the plug, finds the old or the new.
-    fn write(&self, text: &str) -> io::Result<()> {
+    fn replace(&self, text: &str) -> io::Result<()> {
         let new = self.beside(".new");
         let mut options = File::options();
         let mut file = options.create(true).write(true).truncate(true).mode(MODE).open(&new)?;
@@ -122,14 +138,11 @@ impl Saver {
     pub fn start(table: SavedTable, control: Handle) -> Result<Self, String> {
         let saver = Self(Arc::default());
         let shared = Arc::clone(&saver.0);
-        let save = move || {
-            let (generation, text) = control.call(|control| control.saved_text())?;
-            Some((generation, table.write(&text).map_err(|error| explain(&table.path, &error))))
-        };
-        if let Some((_, written)) = save() {
+        let mut writer = Writer { table, control, base: 0, appended: None };
+        if let Some((_, written)) = writer.write() {
             written?;
         }
-        let run = move || shared.run(&save);
+        let run = move || shared.run(&mut writer);
         thread::Builder::new()
             .name("control-save".into())
             .spawn(run)
@@ -160,14 +173,14 @@ impl Shared {
     }
 
     /// Ends when the control thread has.
-    fn run(&self, save: &dyn Fn() -> Option<(u64, Result<(), String>)>) {
+    fn run(&self, writer: &mut Writer) {
         loop {
             let mut progress = self.lock();
             while progress.wanted <= progress.tried {
                 progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
             }
             drop(progress);
-            let saved = save();
+            let saved = writer.write();
             let mut progress = self.lock();
             let (generation, written) = match saved {
                 Some(saved) => saved,
@@ -189,6 +202,39 @@ impl Shared {
     }
 }
 
+/// Brings the table to the disk.
+struct Writer {
+    table: SavedTable,
+    control: Handle,
+    /// Bytes of the table when it was last written as a whole.
+    base: usize,
+    /// Bytes appended since; `None` when nothing can be appended.
+    appended: Option<usize>,
+}
+
+impl Writer {
+    /// Writes what is not written yet: which table that is, and what became of it. `None` when
+    /// control has ended.
+    fn write(&mut self) -> Option<(u64, Result<(), String>)> {
+        let wants_all = self.appended.is_none_or(|bytes| bytes > self.base + SLACK);
+        let (generation, unsaved) =
+            self.control.call(move |control| control.take_unsaved(wants_all))?;
+        let written = match unsaved {
+            Unsaved::Lines(lines) => self.table.append(&lines).map(|()| {
+                self.appended = self.appended.map(|bytes| bytes + lines.len());
+            }),
+            Unsaved::All(text) => self.table.replace(&text).map(|()| {
+                (self.base, self.appended) = (text.len(), Some(0));
+            }),
+        };
+        if written.is_err() {
+            // Half a line may be there.
+            self.appended = None;
+        }
+        Some((generation, written.map_err(|error| explain(&self.table.path, &error))))
+    }
+}
+
 fn explain(path: &Path, error: &io::Error) -> String {
     format!("the table is changed, but could not be saved in {}: {error}", path.display())
 }
@@ -203,12 +249,15 @@ mod tests {
         let path = folder.join("deep/table");
         let table = SavedTable::claim(&path).unwrap();
         assert_eq!(table.read().unwrap(), None);
-        table.write("-A -f 1\n").unwrap();
-        table.write("-A -f 2\n").unwrap();
-        assert_eq!(table.read().unwrap().as_deref(), Some(&b"-A -f 2\n"[..]));
+        assert!(table.append("-A -f 1\n").is_err(), "there is nothing to append to");
+        table.replace("-A -f 1\n").unwrap();
+        table.replace("-A -f 2\n").unwrap();
+        table.append("-A -f 3\n").unwrap();
+        let saved = b"-A -f 2\n-A -f 3\n";
+        assert_eq!(table.read().unwrap().as_deref(), Some(&saved[..]));
         let error = SavedTable::claim(&path).unwrap_err();
         assert!(error.contains("another pollvsd") && error.contains("--state"), "{error}");
-        assert_eq!(fs::read(table.keep_aside().unwrap()).unwrap(), b"-A -f 2\n");
+        assert_eq!(fs::read(table.keep_aside().unwrap()).unwrap(), saved);
         let mut names: Vec<_> = fs::read_dir(path.parent().unwrap())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
