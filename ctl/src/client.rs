@@ -21,6 +21,9 @@ pub const DEFAULT_SOCKET: &str = "/run/pollvs/pollvsd.sock";
 /// Environment variable that names the control socket.
 pub const SOCKET_VARIABLE: &str = "POLLVS_SOCKET";
 
+/// Name, beside the control socket, of the socket that only lists.
+pub const READ_ONLY_NAME: &str = "read-only.sock";
+
 /// How long the daemon may be silent.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may be silent over a restore.
@@ -69,9 +72,22 @@ impl Invocation {
         let reads =
             matches!(command, Ok(Command::Restore)) || session::is_atomic_restore(&self.argv);
         let input = reads.then_some(input);
-        match ask(&self.socket, &self.argv, input) {
+        match self.ask(input) {
             Ok(reply) => reply,
             Err(error) => self.no_answer(&error),
+        }
+    }
+
+    /// Asks at the socket or, if that is not for this user, at the one beside it that only lists.
+    fn ask(&self, input: Option<&mut dyn Read>) -> io::Result<Reply> {
+        let bytes = read_input(input)?;
+        let answer = ask(&self.socket, &self.argv, bytes.as_deref());
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let listing = self.socket.with_file_name(READ_ONLY_NAME);
+                ask(&listing, &self.argv, bytes.as_deref()).map_err(|_| error)
+            }
+            answer => answer,
         }
     }
 
@@ -85,12 +101,23 @@ impl Invocation {
                 text.split(" (os error").next().unwrap_or(&text).to_owned()
             }
         };
-        let choice = if is_ipvsadm(&self.argv) { "" } else { "--socket PATH or " };
+        let mut message = format!("Can't initialize ipvs: {reason}");
+        let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+        let is_ipvsadm = is_ipvsadm(&self.argv);
+        if is_ipvsadm {
+            message += "\nAre you sure that IP Virtual Server is built in the kernel or as module?";
+        }
         let socket = self.socket.display();
-        Reply::error(&format!(
-            "Can't initialize ipvs: {reason}\nIs pollvsd running? Tried its socket {socket}; start pollvsd, or name \
-             another socket with {choice}{SOCKET_VARIABLE}."
-        ))
+        if is_refused && !is_ipvsadm {
+            message += &format!("\nThe socket {socket} is for root and its group.");
+        } else if !is_refused {
+            let choice = if is_ipvsadm { "" } else { "--socket PATH or " };
+            message += &format!(
+                "\nIs pollvsd running? Tried its socket {socket}; start pollvsd (systemctl start \
+                 pollvsd), or name another socket with {choice}{SOCKET_VARIABLE}."
+            );
+        }
+        Reply::error(&message)
     }
 }
 
@@ -102,24 +129,27 @@ fn output(text: String) -> Reply {
     Reply { status: 0, stdout: text.into_bytes(), stderr: Vec::new() }
 }
 
+/// What `-R` reads, whole: what writes it may be slow, and the daemon waits for nobody long.
+fn read_input(input: Option<&mut dyn Read>) -> io::Result<Option<Vec<u8>>> {
+    let Some(input) = input else { return Ok(None) };
+    let mut bytes = Vec::new();
+    // One byte more than the daemon takes, so that it can refuse it as too long.
+    input.take(LONGEST_INPUT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// Sends a request and reads its reply. `input` is sent after it: give it with `-R` only.
 ///
 /// # Errors
 ///
 /// What connecting, sending and receiving give, among them `TimedOut` or `WouldBlock` for a daemon that is silent for
 /// 2 seconds (30 over a restore).
-pub fn ask(socket: &Path, argv: &[String], input: Option<&mut dyn Read>) -> io::Result<Reply> {
+pub fn ask(socket: &Path, argv: &[String], input: Option<&[u8]>) -> io::Result<Reply> {
     let patience = if input.is_some() { RESTORE_PATIENCE } else { PATIENCE };
-    // Read first: what writes it may be slow, and the daemon waits for nobody long.
-    let mut bytes = Vec::new();
-    if let Some(input) = input {
-        // One byte more than the daemon takes, so that it can refuse it as too long.
-        input.take(LONGEST_INPUT as u64 + 1).read_to_end(&mut bytes)?;
-    }
     let mut stream = connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let sent = send(&mut stream, argv, &bytes);
+    let sent = send(&mut stream, argv, input.unwrap_or_default());
     // A daemon that refuses a request while it is being sent has said why.
     match (read_reply(&mut BufReader::new(&stream)), sent) {
         (Ok(reply), _) => Ok(reply),

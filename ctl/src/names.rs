@@ -1,6 +1,6 @@
 //! Names of hosts and services.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ const MOST_WAITING: usize = 32;
 /// its unknown hosts are unknown. Addresses then stay numbers for 5 seconds more.
 #[derive(Debug)]
 pub struct SystemNames {
-    services: Services,
+    services: OnceCell<Services>,
     deadline: Cell<Instant>,
     quiet_until: Cell<Instant>,
     waiting: Arc<AtomicUsize>,
@@ -124,18 +124,25 @@ impl Default for SystemNames {
 }
 
 impl SystemNames {
-    /// Reads `/etc/services`; without that file, ports are numbers.
+    /// Nothing is looked up yet.
     #[must_use]
     pub fn new() -> Self {
-        let text = std::fs::read("/etc/services").unwrap_or_default();
         let now = Instant::now();
         Self {
-            services: Services::parse(&String::from_utf8_lossy(&text)),
+            services: OnceCell::new(),
             deadline: Cell::new(now + BUDGET),
             quiet_until: Cell::new(now),
             waiting: Arc::default(),
             kept: RefCell::default(),
         }
+    }
+
+    /// The services database, read when it is first asked for; without the file, ports are numbers.
+    fn services(&self) -> &Services {
+        self.services.get_or_init(|| {
+            let text = std::fs::read("/etc/services").unwrap_or_default();
+            Services::parse(&String::from_utf8_lossy(&text))
+        })
     }
 
     /// Asks the resolver; the outer `None` means that it did not answer in time.
@@ -203,11 +210,11 @@ impl Names for SystemNames {
     }
 
     fn service_port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        self.services.port(name, protocol)
+        self.services().port(name, protocol)
     }
 
     fn service_name(&self, port: u16, protocol: Protocol) -> Option<String> {
-        self.services.name(port, protocol).map(str::to_owned)
+        self.services().name(port, protocol).map(str::to_owned)
     }
 }
 

@@ -76,7 +76,7 @@ const ATOMIC: &str = "--atomic";
 pub(crate) fn is_atomic_restore(argv: &[String]) -> bool {
     match argv {
         [program, first, rest @ ..] if first == ATOMIC && !is_ipvsadm(program) => {
-            let argv = [&[program.clone()], rest].concat();
+            let argv = [std::slice::from_ref(program), rest].concat();
             matches!(parse(&argv, &NumericNames), Ok(Command::Restore))
         }
         _ => false,

@@ -116,7 +116,7 @@ fn without_a_daemon() {
     let output = run(Path::new(PROGRAM), &["--socket", socket, "-L"], "");
     let message = format!(
         "Can't initialize ipvs: No such file or directory\nIs pollvsd running? Tried its socket {socket}; start \
-         pollvsd, or name another socket with --socket PATH or POLLVS_SOCKET.\n"
+         pollvsd (systemctl start pollvsd), or name another socket with --socket PATH or POLLVS_SOCKET.\n"
     );
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), message.as_str()));
 

@@ -53,9 +53,10 @@ Control:
                            only there: rules, [sysctl], [timeouts], [[mark]],
                            connections_ipv6, templates and VLANs (see configs/)
   --socket PATH            control socket [/run/pollvs/pollvsd.sock]
-  --socket-group GROUP     who may use it, besides root [root]
-  --read-only-socket PATH  a second socket, for listing only [none]
-  --read-only-group GROUP  who may use that, besides root [root]
+  --socket-group GROUP     who may use it, besides root [nobody]
+  --read-only-socket PATH  a second socket, for listing only [none]; pollvsadm
+                           finds it if it is read-only.sock beside the first
+  --read-only-group GROUP  who may use that, besides root [nobody]
   --state FILE|none        the table, saved at every change and read at the start;
                            the configured rules are for when there is none
                            [/var/lib/pollvs/table]

@@ -195,9 +195,9 @@ impl Control {
             let tried = draft.change(change.clone(), &|_| Traffic::default(), &mut Vec::new());
             tried.map_err(|refusal| (place, refusal))?;
         }
-        let failed = self.change_each(changes).into_iter().enumerate();
+        let mut failed = self.change_each(changes).into_iter().enumerate();
         // None, unless an interface has gone since the draft was made.
-        failed.map(|(place, done)| done.map_err(|refusal| (place, refusal))).collect()
+        failed.try_for_each(|(place, done)| done.map_err(|refusal| (place, refusal)))
     }
 
     /// Puts what is configured in force.

@@ -16,8 +16,9 @@ use super::deadline::Deadline;
 
 /// How long a client may take to send a request or to take a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Who may talk to the daemon: owner and group.
-const MODE: u32 = 0o660;
+/// Who may talk to the daemon: its owner, and a group if one is named.
+const OWNER: u32 = 0o600;
+const OWNER_AND_GROUP: u32 = 0o660;
 
 /// The control socket, removed when dropped.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl fmt::Display for SocketError {
 impl error::Error for SocketError {}
 
 impl ControlSocket {
-    /// Binds the socket, for root and a group; one left over from a daemon that was killed is
+    /// Binds the socket, for the daemon's user and a group; one left over from a daemon that was killed is
     /// replaced.
     ///
     /// # Errors
@@ -87,12 +88,14 @@ impl ControlSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        // It has its mode before it has its name, so that nobody gets in between.
+        // It has its group and mode before it has its name, so that nobody gets in between.
         let nameless = path.with_file_name(format!(".{}", std::process::id()));
         let _ = fs::remove_file(&nameless);
         let listener = UnixListener::bind(&nameless).map_err(failed)?;
-        fs::set_permissions(&nameless, Permissions::from_mode(MODE))
-            .and_then(|()| group.map_or(Ok(()), |group| chown(&nameless, None, Some(group))))
+        let mode = if group.is_some() { OWNER_AND_GROUP } else { OWNER };
+        group
+            .map_or(Ok(()), |group| chown(&nameless, None, Some(group)))
+            .and_then(|()| fs::set_permissions(&nameless, Permissions::from_mode(mode)))
             .and_then(|()| fs::rename(&nameless, path))
             .inspect_err(|_| drop(fs::remove_file(&nameless)))
             .map_err(failed)?;
@@ -166,7 +169,7 @@ mod tests {
         // What a killed daemon leaves behind.
         drop(UnixListener::bind(&path).unwrap());
         let socket = ControlSocket::bind(&path, None).unwrap();
-        assert_eq!((mode(&path), mode(&folder.join("s.lock"))), (MODE, 0o600));
+        assert_eq!((mode(&path), mode(&folder.join("s.lock"))), (OWNER, 0o600));
         assert!(matches!(ControlSocket::bind(&path, None), Err(SocketError::Taken(_))));
         drop(socket);
         assert!(!path.exists());
