@@ -1,14 +1,17 @@
 //! All that control may ask of a shard.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::connection::state::State;
+use crate::explain::{Outcome, Question, Steps};
 use crate::mark::MarkRule;
 use crate::roster::{Roster, ServerId};
 use crate::service::{Family, ServiceKey};
 use crate::settings::Settings;
+use crate::trace::Trace;
 
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
 /// applied by every shard or by none.
@@ -27,6 +30,10 @@ pub enum Command {
     PutSettings(Settings),
     /// Replaces the rules for firewall marks.
     PutMarks(Arc<[MarkRule]>),
+    /// Asks what would become of a packet.
+    Explain(Question),
+    /// Starts a watch over packets, or ends it.
+    Watch(Option<Box<Trace>>),
     /// Asks for connections.
     Connections(ConnectionPage),
 }
@@ -38,6 +45,10 @@ pub enum Reply {
     Done(Option<Arc<Roster>>),
     /// Done; the rules that were in force.
     Marks(Arc<[MarkRule]>),
+    /// What would become of it, and why.
+    Explained(Outcome, Steps),
+    /// Done; the watch that was on, with what it saw.
+    Watched(Option<Box<Trace>>),
     /// The page asked for.
     Connections(ConnectionPage),
 }

@@ -134,6 +134,15 @@ impl<A: Network> Lane<A> {
         mark != 0 && self.marked.contains_key(&mark)
     }
 
+    /// The hash by which a packet's connection is found.
+    #[inline(always)]
+    pub(crate) fn hash_of(&self, packet: &Packet<A>, way: Way) -> ClientHash {
+        match way {
+            Way::Request => self.connections.hash(packet.ip.source, packet.source_port),
+            Way::Reply => self.connections.hash(packet.ip.destination, packet.destination_port),
+        }
+    }
+
     /// The record of a staged packet's connection.
     #[inline(always)]
     pub(crate) fn find(&self, staged: &Staged<A>) -> Option<RecordId> {

@@ -17,6 +17,7 @@
 //! | [`settings`], [`mark`] | what else may be tuned; firewall marks |
 //! | [`director`], [`service`], [`command`] | what control says, and how shards hear of it |
 //! | [`estimator`] | traffic per second |
+//! | [`explain`], [`trace`] | what becomes of packets, and why, told to people |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod control;
 pub mod counters;
 pub mod director;
 pub mod estimator;
+pub mod explain;
 pub mod forward;
 pub mod frame;
 pub mod hash;
@@ -53,6 +55,7 @@ pub mod settings;
 pub mod shard;
 pub mod template;
 pub mod time;
+pub mod trace;
 pub mod verdict;
 
 pub use lane::BURST;

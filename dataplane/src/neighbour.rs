@@ -126,6 +126,12 @@ impl Neighbours {
         hop.filter(|hop| hop.generation == id.generation && id.generation != 0)
     }
 
+    /// The hop of a next hop, if there is an entry for it; that it is asked for is not noted.
+    #[must_use]
+    pub fn peek(&self, key: NextHop) -> Option<&Hop> {
+        self.places.get(&key).map(|&place| &self.hops[usize::from(place)])
+    }
+
     /// The hop of a current entry, noting its use.
     ///
     /// # Panics

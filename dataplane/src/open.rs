@@ -259,7 +259,7 @@ enum Made {
 
 impl Common {
     /// Whether a packet that opens a connection ends the one it meets, to be scheduled anew.
-    fn may_replace<A>(&self, connection: &Connection<A>) -> bool {
+    pub(crate) fn may_replace<A>(&self, connection: &Connection<A>) -> bool {
         let settings = &self.settings;
         let server = &self.servers[connection.server.index()];
         if settings.expire_nodest_conn != 0 && server.weight == 0 {
@@ -285,7 +285,7 @@ impl Common {
     }
 }
 
-fn query<A: Network>(common: &Common, now: Tick, packet: &Packet<A>) -> Query {
+pub(crate) fn query<A: Network>(common: &Common, now: Tick, packet: &Packet<A>) -> Query {
     Query {
         client: packet.ip.source.into(),
         client_port: packet.source_port,
@@ -297,7 +297,7 @@ fn query<A: Network>(common: &Common, now: Tick, packet: &Packet<A>) -> Query {
 }
 
 /// The port of a service; 0 for any port and behind a mark.
-fn service_port(roster: &Roster) -> u16 {
+pub(crate) fn service_port(roster: &Roster) -> u16 {
     match roster.key {
         ServiceKey::Address { port, .. } => port,
         ServiceKey::Mark { .. } => 0,
@@ -305,7 +305,7 @@ fn service_port(roster: &Roster) -> u16 {
 }
 
 /// What a persistent client is remembered by.
-fn template_key<A: Network>(
+pub(crate) fn template_key<A: Network>(
     roster: &Roster,
     persistence: Persistence,
     ip: &Header<A>,

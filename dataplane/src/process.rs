@@ -56,6 +56,20 @@ impl<F: Frame> Shard<F> {
     ) {
         assert!(frames.len() <= BURST);
         let verdicts = &mut verdicts[..frames.len()];
+        match self.trace {
+            None => self.process_burst(now, host, frames, verdicts),
+            Some(_) => self.process_watched(now, host, frames, verdicts),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn process_burst<H: Host<Frame = F>>(
+        &mut self,
+        now: Tick,
+        host: &H,
+        frames: &mut [F],
+        verdicts: &mut [Verdict],
+    ) {
         for frame in frames.iter() {
             if let Some(first) = frame.bytes().first() {
                 host.prefetch(first);
@@ -143,11 +157,7 @@ impl<A: Network> Lane<A> {
         }
         let packet = packet::parse_transport(l3, link.length, ip)?;
         let Some(way) = self.way_of(common, &packet) else { return Ok(false) };
-        let (client, port) = match way {
-            Way::Request => (packet.ip.source, packet.source_port),
-            Way::Reply => (packet.ip.destination, packet.destination_port),
-        };
-        let hash = self.connections.hash(client, port);
+        let hash = self.hash_of(&packet, way);
         let owner = hash.owner(common.shards);
         if owner != common.id {
             return Err(Verdict::ToOwner(owner));
@@ -159,7 +169,7 @@ impl<A: Network> Lane<A> {
 
     /// Which way a packet goes, if it is for a service or from a server.
     #[inline(always)]
-    fn way_of(&self, common: &Common, packet: &Packet<A>) -> Option<Way> {
+    pub(crate) fn way_of(&self, common: &Common, packet: &Packet<A>) -> Option<Way> {
         if !self.is_active {
             return None;
         }

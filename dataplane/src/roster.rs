@@ -229,6 +229,12 @@ impl Roster {
         self.scheduler.pick(self, query).map(|place| &self.members[place])
     }
 
+    /// The server that [`Roster::pick`] would choose now; nothing moves on by it.
+    #[must_use]
+    pub fn peek(&self, query: &Query) -> Option<&Member> {
+        self.scheduler.peek(self, query).map(|place| &self.members[place])
+    }
+
     /// Tells the plan that a member's load has changed.
     #[inline]
     pub(crate) fn load_changed(&self, place: u32) {

@@ -1,6 +1,7 @@
 //! What one worker owns, and everything but the packet path that it does: control's commands,
 //! next hops, expiry.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,6 +12,7 @@ use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
 use crate::common::Common;
 use crate::connection::{Table, TableSize};
 use crate::counters::Counters;
+use crate::explain::Steps;
 use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
 use crate::interface::{InterfaceId, Topology};
@@ -27,6 +29,7 @@ use crate::service::{Family, Method, ServiceKey};
 use crate::settings::Settings;
 use crate::template::Templates;
 use crate::time::{TICKS_PER_SECOND, Tick};
+use crate::trace::Trace;
 use crate::verdict::{DropReason, ShardId};
 
 /// Frames that may wait for their next hop's link-layer address, per shard.
@@ -82,6 +85,8 @@ pub struct Shard<F> {
     /// When waiting frames were last looked after, and when known next hops were.
     retried_at: Option<Tick>,
     confirmed_at: Option<Tick>,
+    /// Packets that somebody watches.
+    pub(crate) trace: Option<Box<Trace>>,
 }
 
 impl<F: Frame> Shard<F> {
@@ -120,6 +125,7 @@ impl<F: Frame> Shard<F> {
             sweep_stripe: usize::from(config.id.0),
             retried_at: None,
             confirmed_at: None,
+            trace: None,
         }
     }
 
@@ -162,6 +168,12 @@ impl<F: Frame> Shard<F> {
             Command::PutMarks(marks) => {
                 Reply::Marks(core::mem::replace(&mut self.common.marks, marks))
             }
+            Command::Explain(question) => {
+                let mut steps = Steps::new();
+                let outcome = self.explain(now, &question, &mut steps);
+                Reply::Explained(outcome, steps)
+            }
+            Command::Watch(watch) => Reply::Watched(self.watch(watch)),
             Command::Connections(mut page) => {
                 page.connections.clear();
                 let from = page.from.unwrap_or(Place { family: Family::V4, record: 0 });

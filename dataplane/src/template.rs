@@ -222,6 +222,16 @@ impl Stripe {
         (self.slots[slot as usize].state == Slot::Live).then_some(slot)
     }
 
+    /// The live template of a key: its server, and seconds until it ends. Nothing changes.
+    pub(crate) fn peek(&self, key: &TemplateKey, now: Tick) -> Option<(ServerId, u32)> {
+        let slots = &self.slots;
+        let is_it = |&slot: &u32| slots[slot as usize].key == *key;
+        let template = &slots[*self.index.find(hash(&self.key, key), is_it)? as usize];
+        let has_ended = now.reached(template.expires) && template.controlled == 0;
+        let is_found = template.state == Slot::Live && !has_ended;
+        is_found.then(|| (template.server, now.seconds_until(template.expires)))
+    }
+
     /// The server of a template.
     pub(crate) fn server(&self, slot: u32) -> ServerId {
         self.slots[slot as usize].server

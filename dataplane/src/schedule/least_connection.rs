@@ -89,23 +89,33 @@ pub(super) struct Twos {
 
 impl Schedule for Twos {
     fn pick(&self, roster: &Roster, _: &Query) -> Option<usize> {
-        let places = || roster.members.iter().enumerate().filter(|(_, m)| m.is_eligible());
-        let total: u64 = places().map(|(_, member)| u64::from(member.weight)).sum();
-        let drawn = [self.draw(total), self.draw(total)].map(|mut rest| {
-            places().find(|(_, member)| {
-                let reached = rest <= u64::from(member.weight);
-                rest = rest.saturating_sub(u64::from(member.weight));
-                reached
-            })
-        });
-        Least::WeightedConnections.search(drawn.into_iter().flatten())
+        Self::choose(roster, self.draws.fetch_add(2, Relaxed))
+    }
+
+    fn peek(&self, roster: &Roster, _: &Query) -> Option<usize> {
+        Self::choose(roster, self.draws.load(Relaxed))
     }
 }
 
 impl Twos {
-    /// A number from 0 to `most`, both included, as in the kernel.
-    fn draw(&self, most: u64) -> u64 {
-        let number = crate::hash::stretch(self.draws.fetch_add(1, Relaxed), 1);
-        ((u128::from(number) * (u128::from(most) + 1)) >> 64) as u64
+    /// The choice by two draws, of which the first has number `first`.
+    fn choose(roster: &Roster, first: u64) -> Option<usize> {
+        let places = || roster.members.iter().enumerate().filter(|(_, m)| m.is_eligible());
+        let total: u64 = places().map(|(_, member)| u64::from(member.weight)).sum();
+        let drawn =
+            [first, first.wrapping_add(1)].map(|number| draw(number, total)).map(|mut rest| {
+                places().find(|(_, member)| {
+                    let reached = rest <= u64::from(member.weight);
+                    rest = rest.saturating_sub(u64::from(member.weight));
+                    reached
+                })
+            });
+        Least::WeightedConnections.search(drawn.into_iter().flatten())
     }
+}
+
+/// The draw of this number: from 0 to `most`, both included, as in the kernel.
+fn draw(number: u64, most: u64) -> u64 {
+    let random = crate::hash::stretch(number, 1);
+    ((u128::from(random) * (u128::from(most) + 1)) >> 64) as u64
 }

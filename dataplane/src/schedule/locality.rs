@@ -53,6 +53,17 @@ impl Locality {
         Self { replicates, cache: Mutex::default() }
     }
 
+    /// The server that a known destination stays with, unless that is overloaded.
+    fn cached(&self, entry: &Entry, roster: &Roster) -> Option<usize> {
+        let place = if self.replicates {
+            Least::WeightedConnections.search(entry.members(roster))
+        } else {
+            let member = entry.members(roster).next();
+            member.filter(|(_, member)| member.weight > 0).map(|(place, _)| place)
+        };
+        place.filter(|&place| !is_overloaded(roster, &roster.members[place]))
+    }
+
     fn expiration(&self, lblc_s: u32, lblcr_s: u32) -> u32 {
         let seconds = if self.replicates { lblcr_s } else { lblc_s };
         seconds.saturating_mul(TICKS_PER_SECOND).min(i32::MAX as u32)
@@ -66,17 +77,13 @@ impl Schedule for Locality {
         let mut known = cache.entries.get_mut(&query.destination);
         if let Some(entry) = &mut known {
             entry.used = query.now;
-            let cached = if self.replicates {
+            let cached = self.cached(entry, roster);
+            if self.replicates {
                 let expiration = self.expiration(query.lblc_expiration_s, query.lblcr_expiration_s);
-                entry.least(roster, query.now, expiration)
-            } else {
-                let member = entry.members(roster).next();
-                member.filter(|(_, member)| member.weight > 0).map(|(place, _)| place)
-            };
-            if let Some(place) = cached
-                && !is_overloaded(roster, &roster.members[place])
-            {
-                return Some(place);
+                entry.thin_out(roster, query.now, expiration);
+            }
+            if cached.is_some() {
+                return cached;
             }
         }
         let place = Least::WeightedConnections.pick(roster, query)?;
@@ -92,6 +99,13 @@ impl Schedule for Locality {
             None => {}
         }
         Some(place)
+    }
+
+    fn peek(&self, roster: &Roster, query: &Query) -> Option<usize> {
+        let cache = self.cache.lock();
+        let known = cache.entries.get(&query.destination);
+        let cached = known.and_then(|entry| self.cached(entry, roster));
+        cached.or_else(|| Least::WeightedConnections.peek(roster, query))
     }
 
     fn plan(&self, members: &[Member]) -> Plan {
@@ -129,10 +143,8 @@ impl Entry {
         })
     }
 
-    /// The least loaded server of the set. A set that has not changed for long loses its most
-    /// loaded one, which may be that very server.
-    fn least(&mut self, roster: &Roster, now: Tick, expiration: u32) -> Option<usize> {
-        let least = Least::WeightedConnections.search(self.members(roster));
+    /// A set that has not changed for long loses its most loaded server.
+    fn thin_out(&mut self, roster: &Roster, now: Tick, expiration: u32) {
         if self.servers.len() > 1 && now.since(self.changed) > expiration {
             let heavy = self.members(roster).filter(|(_, member)| member.weight > 0);
             let most = heavy.reduce(|most, other| {
@@ -146,7 +158,6 @@ impl Entry {
                 self.changed = now;
             }
         }
-        least
     }
 
     fn add(&mut self, serial: u64, now: Tick) {

@@ -74,6 +74,11 @@ pub trait Schedule: Debug + Send + Sync {
     /// `lblc` or `lblcr`.
     fn pick(&self, roster: &Roster, query: &Query) -> Option<usize>;
 
+    /// The place that [`Schedule::pick`] would choose now. Nothing moves on by it.
+    fn peek(&self, roster: &Roster, query: &Query) -> Option<usize> {
+        self.pick(roster, query)
+    }
+
     /// What to work out for new members, after every change of them and before any shard sees
     /// them.
     fn plan(&self, members: &[Member]) -> Plan {

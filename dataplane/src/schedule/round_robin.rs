@@ -27,24 +27,35 @@ impl Default for RoundRobin {
 /// More than any member's order.
 const BEFORE_FIRST: u64 = u32::MAX as u64;
 
+impl RoundRobin {
+    /// The next place that takes connections behind the one whose order is `cursor`.
+    fn next(members: &[Member], cursor: u64) -> Option<usize> {
+        let start = successor(members, cursor as u32);
+        let (wrapped, ahead) = members.split_at(start);
+        let takes = Member::is_eligible;
+        match ahead.iter().position(takes) {
+            Some(place) => Some(start + place),
+            None => wrapped.iter().position(takes),
+        }
+    }
+}
+
 impl Schedule for RoundRobin {
     fn pick(&self, roster: &Roster, _: &Query) -> Option<usize> {
         let members = &*roster.members;
         let mut cursor = self.cursor.load(Relaxed);
         loop {
-            let start = successor(members, cursor as u32);
-            let (wrapped, ahead) = members.split_at(start);
-            let takes = Member::is_eligible;
-            let place = match ahead.iter().position(takes) {
-                Some(place) => start + place,
-                None => wrapped.iter().position(takes)?,
-            };
+            let place = Self::next(members, cursor)?;
             let next = u64::from(members[place].order);
             match self.cursor.compare_exchange_weak(cursor, next, Relaxed, Relaxed) {
                 Ok(_) => return Some(place),
                 Err(moved) => cursor = moved, // another shard chose: take the one behind its choice
             }
         }
+    }
+
+    fn peek(&self, roster: &Roster, _: &Query) -> Option<usize> {
+        Self::next(&roster.members, self.cursor.load(Relaxed))
     }
 
     /// When the first server is deleted under the cursor, the next round begins before whoever is
@@ -118,6 +129,11 @@ impl Schedule for WeightedRoundRobin {
                 Err(moved) => position = moved,
             }
         }
+    }
+
+    fn peek(&self, roster: &Roster, _: &Query) -> Option<usize> {
+        let (after, level) = unpack(self.position.load(Relaxed));
+        Self::next(roster, after, level).map(|(place, _)| place)
     }
 
     fn plan(&self, members: &[Member]) -> Plan {

@@ -16,6 +16,7 @@ mod met;
 mod model;
 mod random;
 mod step;
+mod watch;
 mod workers;
 
 use gate::Gate;

@@ -33,7 +33,7 @@ impl Met {
         let mut expected =
             vec!["opened", "no room", "rescheduled", "TCP to client", "UDP to client"];
         expected.extend(["TCP to server Nat", "TCP to server Direct", "TCP to server Tunnel"]);
-        expected.extend(["UDP to server Nat", "TCP Dropped", "resumed"]);
+        expected.extend(["UDP to server Nat", "TCP Dropped", "resumed", "watched"]);
         if gate.answers {
             expected.extend(["TCP Reset", "TCP PortUnreachable", "UDP PortUnreachable"]);
             expected.extend(["TCP TimeExceeded", "TCP Routed", "UDP Routed"]);
