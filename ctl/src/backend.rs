@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use dataplane::estimator::Rates;
+use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
 use dataplane::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 use crate::command::{Change, DaemonSpec, Role, Timeouts};
+use crate::explain::Explanation;
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
+use crate::trace::{self, Taken, TraceError};
 
 /// A director as seen by commands: changes, each made wholly or refused wholly, and questions.
 ///
@@ -50,6 +53,10 @@ pub trait Backend {
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal>;
     /// Changes these rules, by [`MarkChange::apply`].
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError>;
+    /// What would become of a packet; nothing changes.
+    fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal>;
+    /// Begins, reads or ends the one trace that may run.
+    fn trace(&mut self, order: trace::Order) -> Result<Taken, TraceError>;
 }
 
 /// What became of all frames since the start, over all workers.

@@ -113,6 +113,12 @@ DAEMON:
 
 Called as pollvsadm, there is also
   pollvsadm drops            every reason for a drop, with its count
+  pollvsadm explain SERVICE --from CLIENT:PORT
+                             where a new connection of that client would go, and why; nothing changes
+  pollvsadm trace [--from CLIENT[:PORT]] [SERVICE] [--count N] [--wait SECONDS]
+                             each step of the next N packets (default: 10), from and to that client,
+                             on their way to or from that service (-t or -u); ends after so many
+                             seconds (default: 60)
   pollvsadm --sysctl [NAME[=VALUE]]...
                              read or set net.ipv4.vs.NAME, all of them without a name; nothing is
                              set when one word is wrong
@@ -130,9 +136,10 @@ RULE is made of the words of iptables' table mangle, chain PREROUTING; the last 
       --sport PORT[:PORT]    source port, or first and last; needs -p tcp, -p udp or -p sctp
       --dport PORT[:PORT]    destination port, or first and last
       --set-mark MARK        the mark, 0 to 4294967295, or in hexadecimal: 0x1
-Words that say no more, such as -t mangle, -m tcp and -j MARK, may stand as iptables has them.
+Words that say no more, such as -t mangle, -m tcp and the jump to MARK, may stand as iptables has them.
 
-With --json anywhere in the line, a list (-L, drops, --sysctl, mark -L) is one JSON document.
+With --json anywhere in the line, a list (-L, drops, --sysctl, mark -L) or explain is one JSON
+document, and trace prints one for each packet, a line each.
 
 The very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).

@@ -10,6 +10,7 @@
 //! | many commands of one input | `restore` |
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
 //! | `mark`, which ipvsadm lacks | [`mark`] |
+//! | `explain` and `trace`, which ipvsadm lacks | [`explain`], [`trace`] |
 //! | rows of the back end to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
@@ -20,6 +21,7 @@ pub mod args;
 pub mod backend;
 pub mod client;
 pub mod command;
+pub mod explain;
 pub mod help;
 mod json;
 pub mod mark;
@@ -31,3 +33,4 @@ pub mod refusal;
 pub mod restore;
 pub mod session;
 mod settings;
+pub mod trace;

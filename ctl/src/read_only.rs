@@ -1,13 +1,16 @@
 //! A back end for those who may look, but not touch.
 
+use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
 use dataplane::service::ServiceKey;
 use dataplane::settings::Settings;
 
 use crate::backend::{Backend, ConnectionRow, DaemonRow, FrameCounts, ServiceRow, Table, Totals};
 use crate::command::{Change, Timeouts};
+use crate::explain::Explanation;
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
+use crate::trace::{self, Taken, TraceError};
 
 /// Answers questions as the back end in it does, and refuses every change.
 #[derive(Debug)]
@@ -26,6 +29,15 @@ impl<B: Backend> Backend for ReadOnly<B> {
 
     fn change_marks(&mut self, _: MarkChange) -> Result<(), MarkError> {
         Err(MarkError::Refused(REFUSED))
+    }
+
+    fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal> {
+        self.0.explain(question)
+    }
+
+    /// Watching costs the workers, and shows what passes.
+    fn trace(&mut self, _: trace::Order) -> Result<Taken, TraceError> {
+        Err(TraceError::Refused(REFUSED))
     }
 
     fn commit(&mut self) -> Result<(), String> {

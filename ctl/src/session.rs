@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::args::{self, Failure, parse};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
+use crate::explain;
 use crate::help;
 use crate::json;
 use crate::mark;
@@ -14,6 +15,7 @@ use crate::print;
 use crate::refusal::{Operation, Refusal};
 use crate::restore;
 use crate::settings;
+use crate::trace;
 
 /// Most text of a reply in bytes, both streams together.
 pub const MOST_TEXT: usize = 64 << 20;
@@ -103,6 +105,8 @@ pub(crate) fn beyond_ipvsadm(
     }
     match command.as_str() {
         ATOMIC => Some(Reply::error("--atomic goes with -R, and nothing else")),
+        "explain" => Some(explain::answer(words, false, backend, names)),
+        "trace" => Some(trace::answer(words, false, backend, names)),
         "mark" => Some(mark::answer(words, backend, names)),
         "drops" => Some(match (words, backend.frames()) {
             ([], Ok(counts)) => Reply::output(print::frames(&counts)),

@@ -107,10 +107,12 @@ fn sample() -> Toy {
             ttl: 0,
         },
     ];
+    toy.explanations = toy::packets::explanations();
+    toy.taken = Some(toy::packets::taken());
     toy
 }
 
-const LISTS: [(&str, &str); 8] = [
+const LISTS: [(&str, &str); 12] = [
     ("-L", "pollvs/services/1"),
     ("-L -t 10.0.0.1:http", "pollvs/service/1"),
     ("-L -c", "pollvs/connections/1"),
@@ -119,6 +121,10 @@ const LISTS: [(&str, &str); 8] = [
     ("drops", "pollvs/drops/1"),
     ("--sysctl", "pollvs/sysctl/1"),
     ("mark", "pollvs/marks/1"),
+    ("explain -t 10.0.0.1:80 --from 10.9.0.1:40000", "pollvs/explain/1"),
+    ("explain -t 10.0.0.1:80 --from 10.9.0.1:40001", "pollvs/explain/1"),
+    ("explain -f 7 --from 10.9.0.1:40000", "pollvs/explain/1"),
+    ("explain -u 10.0.0.1:80 --from 10.9.0.1:40000", "pollvs/explain/1"),
 ];
 
 /// The tables of the reference: by name, each field's type.
@@ -193,6 +199,13 @@ fn the_reference_has_the_fields_that_are_printed_and_no_others() {
         let mut commands = REFERENCE.lines().filter(|line| line.ends_with(&row));
         let command = line.split_inclusive(' ').next().expect("a word").trim_end();
         assert!(commands.next().is_some_and(|row| row.contains(command)), "{schema}: {command}");
+    }
+    let taken = ask("pollvsadm --json trace --take 3 9", &mut toy);
+    let taken = String::from_utf8(taken.stdout).expect("text");
+    let packets = taken.strip_prefix("6 2\n").expect("the number of packets and of those lost");
+    for line in packets.lines() {
+        let document = serde_json::from_str(line).expect("a document");
+        check(&document, "pollvs/trace/1", "pollvs/trace/1", &mut seen, &tables);
     }
     for (table, fields) in &tables {
         for (field, kind) in fields {

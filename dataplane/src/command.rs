@@ -16,7 +16,6 @@ use crate::trace::Trace;
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
 /// applied by every shard or by none.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "commands are rare; a box would end on a worker")]
 pub enum Command {
     /// Adds a service, or replaces its roster.
     PutService(Arc<Roster>),
@@ -30,8 +29,8 @@ pub enum Command {
     PutSettings(Settings),
     /// Replaces the rules for firewall marks.
     PutMarks(Arc<[MarkRule]>),
-    /// Asks what would become of a packet.
-    Explain(Question),
+    /// Asks what would become of a packet, with room for the answer.
+    Explain(Question, Box<Steps>),
     /// Starts a watch over packets, or ends it.
     Watch(Option<Box<Trace>>),
     /// Asks for connections.
@@ -46,7 +45,7 @@ pub enum Reply {
     /// Done; the rules that were in force.
     Marks(Arc<[MarkRule]>),
     /// What would become of it, and why.
-    Explained(Outcome, Steps),
+    Explained(Outcome, Box<Steps>),
     /// Done; the watch that was on, with what it saw.
     Watched(Option<Box<Trace>>),
     /// The page asked for.

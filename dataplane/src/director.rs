@@ -416,6 +416,12 @@ impl Director {
         Some(self.services.get(key)?.view(read))
     }
 
+    /// A service as configured.
+    #[must_use]
+    pub fn service_spec(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
+        Some(&self.services.get(key)?.spec)
+    }
+
     /// Forgets deleted servers whose connections have ended long ago, and frees their slots. To be
     /// called now and then.
     pub fn forget_deleted(&mut self, now: Tick) -> Vec<Command> {

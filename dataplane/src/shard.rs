@@ -12,7 +12,6 @@ use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
 use crate::common::Common;
 use crate::connection::{Table, TableSize};
 use crate::counters::Counters;
-use crate::explain::Steps;
 use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
 use crate::interface::{InterfaceId, Topology};
@@ -168,8 +167,7 @@ impl<F: Frame> Shard<F> {
             Command::PutMarks(marks) => {
                 Reply::Marks(core::mem::replace(&mut self.common.marks, marks))
             }
-            Command::Explain(question) => {
-                let mut steps = Steps::new();
+            Command::Explain(question, mut steps) => {
                 let outcome = self.explain(now, &question, &mut steps);
                 Reply::Explained(outcome, steps)
             }

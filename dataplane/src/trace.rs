@@ -4,8 +4,10 @@
 //! and are dropped, counted, when that is used up.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::address_set::Role;
 use crate::common::Common;
@@ -77,6 +79,8 @@ pub enum End {
 pub struct Record {
     /// When.
     pub at: Tick,
+    /// Its place among all that workers have noted: a packet handed over comes after it was.
+    pub place: u64,
     /// By whom.
     pub worker: ShardId,
     /// The packet as it came.
@@ -98,20 +102,22 @@ pub struct Trace {
     pub records: Vec<Record>,
     /// Packets that there was no room for.
     pub lost: u64,
+    /// The next place, the same for all workers.
+    places: Arc<AtomicU64>,
 }
 
 impl Trace {
-    /// A watch with room for so many packets.
+    /// A watch with room for so many packets; those of all workers share their places.
     #[must_use]
-    pub fn new(filter: Filter, room: usize) -> Self {
-        Self { filter, records: Vec::with_capacity(room), lost: 0 }
+    pub fn new(filter: Filter, room: usize, places: Arc<AtomicU64>) -> Self {
+        Self { filter, records: Vec::with_capacity(room), lost: 0, places }
     }
 }
 
 /// A watch over the same packets with as much room, which has seen nothing: every worker gets one.
 impl Clone for Trace {
     fn clone(&self) -> Self {
-        Self::new(self.filter, self.records.capacity())
+        Self::new(self.filter, self.records.capacity(), Arc::clone(&self.places))
     }
 }
 
@@ -188,7 +194,8 @@ impl<F: Frame> Shard<F> {
             trace.lost += 1;
             return;
         }
-        trace.records.push(Record { at: now, worker, came, steps, after, end });
+        let place = trace.places.fetch_add(1, Relaxed);
+        trace.records.push(Record { at: now, place, worker, came, steps, after, end });
     }
 
     fn drop_counts(&self) -> [u64; DropReason::COUNT] {

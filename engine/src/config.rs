@@ -42,7 +42,7 @@ pub struct Config {
     pub neighbours: u16,
     /// The control socket.
     pub socket: PathBuf,
-    /// Group that may use the control socket, by name or number; the daemon's own unless given.
+    /// Group that may use the control socket, by name or number; nobody but its owner unless given.
     pub socket_group: Option<String>,
     /// A second socket, for those who may list only.
     pub read_only_socket: Option<PathBuf>,

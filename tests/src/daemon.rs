@@ -164,6 +164,16 @@ impl Control<'_> {
         run_with_input(&mut command, input.as_bytes(), CONTROL_LIMIT)
     }
 
+    /// Starts `pollvsadm`, which goes on while the test does; `name` is for its output.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, name: &str, arguments: &str) -> Result<Service> {
+        let mut command = self.lab.director().lasting_command(&self.program);
+        command.arg("--socket").arg(&self.socket).args(arguments.split_whitespace());
+        Service::start(name, &mut command, &self.lab.logs())
+    }
+
     /// Runs `pollvsadm`, which has to succeed, and returns what it printed.
     ///
     /// # Errors

@@ -245,6 +245,22 @@ impl Service {
         bail!("{} did not stop within {} s of SIGTERM", self.name, GRACE.as_secs())
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When `limit` passes, or a signal comes.
+    pub fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            interrupt::check()?;
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "{} still runs: {}", self.name, self.out());
+            thread::sleep(POLL);
+        }
+    }
+
     /// SIGHUP, at which a daemon reads its configuration again.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ mod words;
 use crate::command::{Command, ListOptions};
 use crate::names::Names;
 
+pub(crate) use values::endpoint;
+
 use line::Line;
 use table::{Means, Switch, Verb};
 use words::{Item, Scanner};

@@ -4,24 +4,28 @@
 
 mod connections;
 mod lists;
+mod packets;
 mod services;
 
 use std::io;
 
+use dataplane::explain::Question;
 use serde::Serialize;
 
 use crate::args::{self, Failure};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
+use crate::explain::{self, Explanation};
 use crate::help;
 use crate::mark;
 use crate::names::Names;
 use crate::refusal::{Operation, Refusal};
 use crate::session::{MOST_TEXT, NO_LIST, Reply};
 use crate::settings::{self, Problem};
+use crate::trace;
 
 /// The word, anywhere in a command line.
-const WORD: &str = "--json";
+pub(crate) const WORD: &str = "--json";
 
 /// The argument vector without the word; `None` if it does not have it.
 pub(crate) fn without_word(argv: &[String]) -> Option<Vec<String>> {
@@ -42,6 +46,8 @@ fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Res
             [] => Ok(document(&lists::Drops::new(&backend.frames().map_err(no_list)?))),
             [word, ..] => Err(Reply::error(&format!("unexpected argument {word}"))),
         },
+        Some("explain") => Ok(explain::answer(words, true, backend, names)),
+        Some("trace") => Ok(trace::answer(words, true, backend, names)),
         Some("mark") => match mark::parse(words, names)? {
             mark::Request::List { .. } => {
                 Ok(document(&lists::Marks::new(&backend.marks().map_err(no_list)?)))
@@ -68,6 +74,17 @@ fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Res
             }
         },
     }
+}
+
+/// The document of `explain`.
+pub(crate) fn explanation(question: &Question, explanation: &Explanation) -> Reply {
+    document(&packets::Explained::new(question, explanation))
+}
+
+/// The document of a traced packet, with its end of line.
+pub(crate) fn traced(packet: &trace::Packet) -> String {
+    let text = serde_json::to_string(&packets::Traced::new(packet));
+    text.expect("numbers and text are JSON") + "\n"
 }
 
 fn list(options: &ListOptions, backend: &mut dyn Backend) -> Result<Reply, Reply> {

@@ -146,11 +146,7 @@ impl Server {
         Self {
             address: spec.address,
             port: spec.port,
-            method: match spec.method {
-                Method::Nat => "nat",
-                Method::Tunnel => "tunnel",
-                Method::Direct => "direct",
-            },
+            method: method(spec.method),
             tunnel: (spec.method == Method::Tunnel).then(|| Tunnel {
                 kind: match spec.tunnel.kind {
                     TunnelKind::Ipip => "ipip",
@@ -218,5 +214,13 @@ impl TrafficRates {
             in_bytes_per_s: rates.in_bytes,
             out_bytes_per_s: rates.out_bytes,
         }
+    }
+}
+
+pub(super) fn method(method: Method) -> &'static str {
+    match method {
+        Method::Nat => "nat",
+        Method::Tunnel => "tunnel",
+        Method::Direct => "direct",
     }
 }

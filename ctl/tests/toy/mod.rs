@@ -2,6 +2,8 @@
 // Not every test file uses all of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod packets;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use ctl::backend::{
@@ -9,9 +11,12 @@ use ctl::backend::{
     Table, Totals,
 };
 use ctl::command::{Change, DaemonSpec, Role, SettingChange, Timeouts};
+use ctl::explain::Explanation;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
+use ctl::trace::{Order, Taken, TraceError};
+use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
 use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::Settings;
@@ -32,6 +37,12 @@ pub struct Toy {
     pub settings: Settings,
     pub daemons: Vec<DaemonRow>,
     pub marks: Vec<MarkRule>,
+    /// What was asked last, and answers to what will be, the next one last.
+    pub asked: Option<Question>,
+    pub explanations: Vec<Explanation>,
+    /// What traces were told, and what they have seen.
+    pub orders: Vec<Order>,
+    pub taken: Option<Taken>,
     /// Every operation is refused for this reason.
     pub broken: Option<Refusal>,
 }
@@ -45,6 +56,10 @@ impl Default for Toy {
             settings: Settings::default(),
             daemons: Vec::new(),
             marks: Vec::new(),
+            asked: None,
+            explanations: Vec::new(),
+            orders: Vec::new(),
+            taken: None,
             broken: None,
         }
     }
@@ -275,6 +290,17 @@ impl Backend for Toy {
 
     fn commit(&mut self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal> {
+        self.check()?;
+        self.asked = Some(*question);
+        self.explanations.pop().ok_or(Refusal::NoMemory)
+    }
+
+    fn trace(&mut self, order: Order) -> Result<Taken, TraceError> {
+        self.orders.push(order);
+        self.taken.clone().ok_or(TraceError::Busy)
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {

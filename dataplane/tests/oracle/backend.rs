@@ -6,11 +6,14 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, DaemonSpec, Role, Timeouts};
+use ctl::explain::Explanation;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::refusal::Refusal;
+use ctl::trace::{self, Taken, TraceError};
 use dataplane::command::Command;
 use dataplane::connection::state::State;
 use dataplane::director::ServiceView;
+use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
 use dataplane::service::{Protocol, ServerSpec, ServiceKey, ServiceSpec};
 use dataplane::settings::Settings;
@@ -118,6 +121,14 @@ impl Backend for World {
 
     fn commit(&mut self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn explain(&mut self, _: &Question) -> Result<Explanation, Refusal> {
+        unreachable!("the real tool does not explain")
+    }
+
+    fn trace(&mut self, _: trace::Order) -> Result<Taken, TraceError> {
+        unreachable!("the real tool does not trace")
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {

@@ -1,5 +1,7 @@
 //! What a trace tells of packets, held against what became of them.
 
+use std::sync::Arc;
+
 use dataplane::explain::Step;
 use dataplane::service::Method;
 use dataplane::trace::{End, Filter, Record, Trace};
@@ -10,7 +12,8 @@ const ROOM: usize = 64;
 
 /// A watch over every packet.
 pub(crate) fn all() -> Box<Trace> {
-    Box::new(Trace::new(Filter { client: None, client_port: None, service: None }, ROOM))
+    let filter = Filter { client: None, client_port: None, service: None };
+    Box::new(Trace::new(filter, ROOM, Arc::default()))
 }
 
 /// Whether a packet may be dropped for this after its server has been chosen.

@@ -7,10 +7,13 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, Timeouts};
+use ctl::explain::Explanation;
 use ctl::mark::{MarkChange, MarkError};
+use ctl::trace::{self, Taken, TraceError};
 use dataplane::command::ConnectionInfo;
 use dataplane::counters::Counters;
 use dataplane::director::ServiceView;
+use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
 use dataplane::refusal::Refusal;
 use dataplane::service::{Protocol, ServiceKey};
@@ -140,6 +143,15 @@ impl Backend for Remote {
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
         let changed = self.make(|control| control.change_marks(change));
         changed.map_err(MarkError::Refused)?
+    }
+
+    fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal> {
+        let question = *question;
+        self.ask(move |control| control.explain(question))?
+    }
+
+    fn trace(&mut self, order: trace::Order) -> Result<Taken, TraceError> {
+        self.ask(move |control| control.trace(order)).map_err(TraceError::Refused)?
     }
 }
 

@@ -9,6 +9,7 @@ mod journal;
 mod saved;
 mod socket;
 mod truth;
+mod watch;
 
 use std::sync::Arc;
 use std::thread;
@@ -36,6 +37,7 @@ use crate::worker::Envelope;
 use backend::service_row;
 use journal::{Journal, Unsaved};
 use truth::Truth;
+use watch::Watch;
 
 pub use backend::Remote;
 pub use deadline::Deadline;
@@ -68,6 +70,10 @@ pub struct Control {
     table: TableSize,
     clock: Clock,
     losses: ReadLosses,
+    /// The trace that runs.
+    watch: Option<Watch>,
+    /// Traces so far.
+    traces: u64,
 }
 
 /// Reads what each port itself has lost.
@@ -119,6 +125,8 @@ impl Control {
             table,
             clock,
             losses,
+            watch: None,
+            traces: 0,
         }
     }
 
@@ -155,6 +163,7 @@ impl Control {
     /// Work of every second.
     fn keep_house(&mut self, round: u32) {
         let now = self.clock.now();
+        self.end_watch_in_time();
         let commands = self.truth.director.forget_deleted(now);
         self.broadcast(commands);
         self.truth.director.tick_schedulers(now, &self.truth.settings);
