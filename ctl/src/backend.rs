@@ -10,6 +10,7 @@ use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 use crate::command::{Change, DaemonSpec, Role, Timeouts};
+use crate::drain::{self, State};
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
 
@@ -50,6 +51,11 @@ pub trait Backend {
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal>;
     /// Changes these rules, by [`MarkChange::apply`].
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError>;
+    /// Does a step of draining a server. A back end that others change meanwhile does it as one change, so that none of
+    /// theirs is lost.
+    fn drain(&mut self, step: &drain::Step) -> Result<State, Refusal> {
+        step.take(self, Self::service, Self::settings, Self::change)
+    }
 }
 
 /// What became of all frames since the start, over all workers.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::args;
 use crate::command::Command;
+use crate::drain;
 use crate::help;
 use crate::names::NumericNames;
 use crate::protocol::{LONGEST_INPUT, read_reply, request_line};
@@ -61,6 +62,11 @@ impl Invocation {
 
     /// Has the daemon do what the words ask; `input` is what `-R` reads.
     pub fn run(&self, input: &mut dyn Read) -> Reply {
+        match drain::Order::new(&self.argv) {
+            Some(Ok(order)) => return drain::wait(&order, self),
+            Some(Err(reply)) => return reply,
+            None => {}
+        }
         // These names look nothing up: the daemon does that.
         let command = args::parse(&self.argv, &NumericNames);
         let program = self.argv.first().map_or("pollvsadm", String::as_str);
@@ -72,26 +78,27 @@ impl Invocation {
         let reads =
             matches!(command, Ok(Command::Restore)) || session::is_atomic_restore(&self.argv);
         let input = reads.then_some(input);
-        match self.ask(input) {
+        match self.ask(&self.argv, input) {
             Ok(reply) => reply,
             Err(error) => self.no_answer(&error),
         }
     }
 
     /// Asks at the socket or, if that is not for this user, at the one beside it that only lists.
-    fn ask(&self, input: Option<&mut dyn Read>) -> io::Result<Reply> {
+    pub(crate) fn ask(&self, argv: &[String], input: Option<&mut dyn Read>) -> io::Result<Reply> {
         let bytes = read_input(input)?;
-        let answer = ask(&self.socket, &self.argv, bytes.as_deref());
+        let answer = ask(&self.socket, argv, bytes.as_deref());
         match answer {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let listing = self.socket.with_file_name(READ_ONLY_NAME);
-                ask(&listing, &self.argv, bytes.as_deref()).map_err(|_| error)
+                ask(&listing, argv, bytes.as_deref()).map_err(|_| error)
             }
             answer => answer,
         }
     }
 
-    fn no_answer(&self, error: &io::Error) -> Reply {
+    /// The reply in place of one that the daemon did not give.
+    pub(crate) fn no_answer(&self, error: &io::Error) -> Reply {
         let reason = match error.kind() {
             io::ErrorKind::PermissionDenied => "Permission denied (you must be root)".to_owned(),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),

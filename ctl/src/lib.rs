@@ -10,6 +10,7 @@
 //! | many commands of one input | `restore` |
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
 //! | `mark`, which ipvsadm lacks | [`mark`] |
+//! | `drain`, which ipvsadm lacks | [`drain`] |
 //! | rows of the back end to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
@@ -20,6 +21,7 @@ pub mod args;
 pub mod backend;
 pub mod client;
 pub mod command;
+pub mod drain;
 pub mod help;
 mod json;
 pub mod mark;

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::args::{self, Failure, parse};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
+use crate::drain;
 use crate::help;
 use crate::json;
 use crate::mark;
@@ -104,6 +105,7 @@ pub(crate) fn beyond_ipvsadm(
     match command.as_str() {
         ATOMIC => Some(Reply::error("--atomic goes with -R, and nothing else")),
         "mark" => Some(mark::answer(words, backend, names)),
+        "drain" => Some(drain::answer(words, false, backend, names)),
         "drops" => Some(match (words, backend.frames()) {
             ([], Ok(counts)) => Reply::output(print::frames(&counts)),
             ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::{self, Failure};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
+use crate::drain;
 use crate::help;
 use crate::mark;
 use crate::names::Names;
@@ -21,7 +22,7 @@ use crate::session::{MOST_TEXT, NO_LIST, Reply};
 use crate::settings::{self, Problem};
 
 /// The word, anywhere in a command line.
-const WORD: &str = "--json";
+pub(crate) const WORD: &str = "--json";
 
 /// The argument vector without the word; `None` if it does not have it.
 pub(crate) fn without_word(argv: &[String]) -> Option<Vec<String>> {
@@ -42,6 +43,7 @@ fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Res
             [] => Ok(document(&lists::Drops::new(&backend.frames().map_err(no_list)?))),
             [word, ..] => Err(Reply::error(&format!("unexpected argument {word}"))),
         },
+        Some("drain") => Ok(drain::answer(words, true, backend, names)),
         Some("mark") => match mark::parse(words, names)? {
             mark::Request::List { .. } => {
                 Ok(document(&lists::Marks::new(&backend.marks().map_err(no_list)?)))
