@@ -45,16 +45,16 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
         let now = world.elapsed();
         if report.outcome != Outcome::ConnectionsLeft {
             let outcome = report.outcome;
-            return end(order, report.end(outcome, now), None, screen);
+            return end(order, &report.end(outcome, now), None, screen);
         }
         screen.show(&report.counts(), now);
         let left = order.wait.map(|wait| wait.saturating_sub(now));
         if left == Some(Duration::ZERO) {
-            return end(order, report.end(Outcome::ConnectionsLeft, now), None, screen);
+            return end(order, &report.end(Outcome::ConnectionsLeft, now), None, screen);
         }
         if let Some(signal) = world.sleep(left.map_or(pause, |left| left.min(pause))) {
             let report = report.end(Outcome::Interrupted, world.elapsed());
-            return end(order, report, Some(128 + signal), screen);
+            return end(order, &report, Some(128 + signal), screen);
         }
         pause = (pause * 3 / 2).min(LONGEST);
         let next = order.next(&report.server_words, report.weight_before);
@@ -63,7 +63,7 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
                 Some(next) => report = next,
                 None if is_gone(&reply) => {
                     let report = report.end(Outcome::Deleted, world.elapsed());
-                    return end(order, report, None, screen);
+                    return end(order, &report, None, screen);
                 }
                 None => return lost(&report, reply, screen),
             },
@@ -85,7 +85,7 @@ fn is_gone(reply: &Reply) -> bool {
 }
 
 /// The end, when there is something to tell of it.
-fn end(order: &Order, report: Report, status: Option<u8>, screen: &mut Screen<'_>) -> Reply {
+fn end(order: &Order, report: &Report, status: Option<u8>, screen: &mut Screen<'_>) -> Reply {
     screen.close();
     let status = status.unwrap_or_else(|| report.status());
     let is_report =

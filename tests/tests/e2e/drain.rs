@@ -1,11 +1,12 @@
 //! A server goes out of service: clients that are on it stay, new ones go elsewhere, and in the end it is deleted.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tests::client::page;
 use tests::daemon::{Control, Daemon, add_ports, command};
@@ -29,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("drain", drain),
         Case::new("drain-ends-early", ends_early),
         Case::new("drain-read-only", read_only),
+        Case::new("drain-during-edits", during_edits),
     ]
 }
 
@@ -227,5 +229,40 @@ fn read_only(lab: &Lab, binaries: &Binaries) -> Result<()> {
     ensure!(ask(&socket, "-Ln")?.out() == before, "it was changed");
     ask(&socket, &format!("drain -t {SERVICE} -r {GOING} --remove"))?;
     ensure!(!ask(&socket, "-Ln")?.out().contains(GOING), "it is still there");
+    Ok(())
+}
+
+/// A line to the control socket, and its reply; the connection stays.
+fn tell(stream: &mut BufReader<UnixStream>, line: &str) -> Result<String> {
+    stream.get_mut().write_all(format!("pollvsadm {line}\n").as_bytes())?;
+    let mut head = String::new();
+    stream.read_line(&mut head)?;
+    let lengths = head.split_whitespace().skip(1).map(str::parse::<usize>);
+    let length = lengths.sum::<Result<usize, _>>()?;
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text)?;
+    Ok(String::from_utf8(text)?)
+}
+
+/// Of an edit at the same time only the weight may be lost.
+fn during_edits(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let daemon = Daemon::start(lab, binaries, 1)?;
+    let control = daemon.control();
+    one_server(control)?;
+    let connect = || UnixStream::connect(control.socket()).map(BufReader::new);
+    let (mut edits, mut drains) = (connect()?, connect()?);
+    for round in 1..=500 {
+        let server = format!("-t {SERVICE} -r {GOING}");
+        let edit = format!("-e {server} -m -w 4 -x {round} -y {round}");
+        thread::scope(|scope| {
+            let edited = scope.spawn(|| tell(&mut edits, &edit));
+            let drained = tell(&mut drains, &format!("drain {server}"));
+            edited.join().map_err(|_| anyhow!("a panic"))?.and(drained)
+        })?;
+        let list = tell(&mut edits, &format!("-Ln -t {SERVICE} --thresholds"))?;
+        let round = round.to_string();
+        let kept = list.split_whitespace().filter(|&word| word == round).count();
+        ensure!(kept == 2, "round {round}: an edit is lost:\n{list}");
+    }
     Ok(())
 }
