@@ -3,6 +3,7 @@
 mod toy;
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,7 @@ fn sample() -> Toy {
     let lines = "-A -t 10.0.0.1:80 -s wlc\n\
         -a -t 10.0.0.1:80 -r 192.168.10.2 -i -w 2 -x 100 -y 10 --tun-type gue --tun-port 6080 --tun-csum\n\
         -a -t 10.0.0.1:80 -r 192.168.10.1:8080 -m -w 5\n\
+        -a -t 10.0.0.1:80 -r 192.168.10.1:80 -m -w 6\n\
         -A -f 3000000000 -6 -s rr -p 600\n\
         -a -f 3000000000 -6 -r [2001:db8::1]:0 -g\n";
     let names = RecordedNames::default();
@@ -52,17 +54,18 @@ fn specs(toy: &Toy) -> Vec<ServerSpec> {
 #[test]
 fn only_the_weight_changes() {
     for (line, which) in [
-        ("drain -t 10.0.0.1:80 -r 192.168.10.2", "192.168.10.2"),
-        ("drain -r 192.168.10.1:8080 -t 10.0.0.1:http --wait 0", "192.168.10.1"),
-        ("drain -f 3000000000 -6 -r [2001:db8::1]:0", "2001:db8::1"),
+        ("drain -t 10.0.0.1:80 -r 192.168.10.2", "192.168.10.2:80"),
+        ("drain -r 192.168.10.1:8080 -t 10.0.0.1:http --wait 0", "192.168.10.1:8080"),
+        ("drain -f 3000000000 -6 -r [2001:db8::1]:0", "[2001:db8::1]:0"),
     ] {
         let mut toy = sample();
         set_counts(&mut toy, [1, 2, 0]);
         let mut expected = specs(&toy);
-        let which = which.parse::<std::net::IpAddr>().expect("an address");
-        let spec = expected.iter_mut().find(|spec| spec.address == which).expect("a server");
+        let server: SocketAddr = which.parse().expect("a server");
+        let is_it =
+            |spec: &&mut ServerSpec| (spec.address, spec.port) == (server.ip(), server.port());
+        let spec = expected.iter_mut().find(is_it).expect("it is there");
         let was = std::mem::take(&mut spec.weight);
-        let server = std::net::SocketAddr::new(which, spec.port);
         let (status, out, err) = ask(&format!("pollvsadm {line}"), &mut toy);
         let shown = format!("{server}: weight 0 (was {was})\n3 remaining: 1 active, 2 inactive\n");
         assert_eq!((status, out, err.as_str()), (1, shown, ""), "{line}");
@@ -101,7 +104,7 @@ fn a_server_is_deleted_only_when_it_is_drained() {
     for counts in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
         set_counts(&mut toy, counts);
         assert_eq!(ask(line, &mut toy).0, 1, "{counts:?}");
-        assert_eq!(specs(&toy).len(), 3, "{counts:?}");
+        assert_eq!(specs(&toy).len(), 4, "{counts:?}");
     }
     // Not while it has weight, nor with connections.
     set_counts(&mut toy, [0; 3]);
@@ -109,10 +112,10 @@ fn a_server_is_deleted_only_when_it_is_drained() {
     assert_eq!(ask("pollvsadm -e -t 10.0.0.1:80 -r 192.168.10.2 -i -w 1", &mut toy).0, 0);
     let (status, out, _) = ask(&format!("{look} --json"), &mut toy);
     assert!(status == 1 && out.contains("\"outcome\":\"weight_given\""), "{out}");
-    assert_eq!(specs(&toy).len(), 3);
+    assert_eq!(specs(&toy).len(), 4);
     assert_eq!(ask("pollvsadm -e -t 10.0.0.1:80 -r 192.168.10.2 -i -w 0", &mut toy).0, 0);
     let (status, out, _) = ask(&look, &mut toy);
-    assert_eq!((status, specs(&toy).len()), (0, 2), "{out}");
+    assert_eq!((status, specs(&toy).len()), (0, 3), "{out}");
     let gone = (255, String::new(), "No such destination\n".to_owned());
     assert_eq!(ask(&look, &mut toy), gone);
 }
@@ -126,7 +129,7 @@ fn templates_do_not_count_when_they_expire() {
     assert!(status == 1 && out.ends_with("4 remaining: 0 active, 0 inactive, 4 persistent\n"));
     toy.settings.expire_quiescent_template = 1;
     assert_eq!(ask(line, &mut toy).0, 0);
-    assert_eq!(specs(&toy).len(), 2);
+    assert_eq!(specs(&toy).len(), 3);
 }
 
 #[test]
@@ -255,18 +258,18 @@ fn the_program_waits() {
     let mut child = start(&socket, &format!("{LINE} --remove"));
     let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
     first_lines(&mut out);
-    assert_eq!(specs(&toy.lock().expect("a toy")).len(), 3);
+    assert_eq!(specs(&toy.lock().expect("a toy")).len(), 4);
     set_counts(&mut toy.lock().expect("a toy"), [0; 3]);
     let done = (Some(0), "192.168.10.2:80: no connection left, deleted\n".into(), String::new());
     assert_eq!(end(child, &mut out), done);
-    assert_eq!(specs(&toy.lock().expect("a toy")).len(), 2);
+    assert_eq!(specs(&toy.lock().expect("a toy")).len(), 3);
 }
 
 #[test]
 fn the_program_is_interrupted() {
     let (socket, toy) = daemon("interrupted");
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
-        let mut child = start(&socket, LINE);
+        let mut child = start(&socket, &format!("{LINE} --wait 30"));
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         first_lines(&mut out);
         let id = child.id().to_string();
@@ -304,7 +307,7 @@ fn a_back_end_may_do_it_as_one_change() {
     let mut toy = sample();
     let mut changes = Vec::new();
     let service = toy.services[1].spec.key;
-    let spec = toy.services[1].servers[1].spec;
+    let spec = toy.services[1].servers[2].spec;
     let (address, port) = (spec.address, spec.port);
     let step = ctl::drain::Step { service, address, port, weight_before: None, remove: true };
     let state = step.take(

@@ -22,6 +22,7 @@ struct Script {
 impl World for Script {
     fn ask(&mut self, argv: &[String]) -> Result<Reply, Reply> {
         self.asked.push(argv.join(" "));
+        assert!(self.asked.len() < 100, "it asks without end");
         // The last answer holds.
         let last = self.answers.len() == 1;
         if last { self.answers[0].clone() } else { self.answers.pop_front().expect("an answer") }
@@ -234,4 +235,18 @@ fn on_a_terminal_one_line_is_written_over() {
                  \r1 remaining: 1 active, 0 inactive (0 s)\x1b[K\n";
     assert_eq!(shown, format!("{START}{lines}"));
     assert_eq!(reply.stdout, b"10.1.0.1:80: no connection left\n");
+}
+
+#[test]
+fn other_command_lines_are_not_the_clients() {
+    for line in [
+        "pollvsadm",
+        "pollvsadm -d -t 10.9.255.1:80 -r 10.1.0.1:80",
+        "pollvsadm drops --json",
+        "/sbin/ipvsadm drain -t 10.9.255.1:80 -r 10.1.0.1:80",
+        "pollvsadm drain -t 10.9.255.1:80 -r 10.1.0.1:80 --look 3",
+    ] {
+        let argv: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        assert_eq!(Order::new(&argv), None, "{line}");
+    }
 }
