@@ -1,7 +1,6 @@
 //! `pollvsadm drain`: a real server gets weight 0, and is waited for until its connections are gone.
 //!
-//! The daemon does single steps, each at once: [`answer`]. The waiting is the client's: [`wait()`] asks for a step again
-//! and again.
+//! The daemon does single steps, each at once. The waiting is the client's, which asks for a step again and again.
 
 mod process;
 mod report;

@@ -13,7 +13,7 @@ use crate::session::{self, Reply};
 const COMMAND: &str = "drain";
 /// Longest `--wait`, 31 days in seconds, as for other times.
 const LONGEST_S: u32 = 31 * 24 * 3600;
-/// The word for a step after the first, with the weight before that: for programs, such as [`super::wait()`].
+/// The word for a step after the first, with the weight before that: for the client that waits.
 pub(super) const LOOK: &str = "--look";
 
 /// The words, sorted.

@@ -29,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("drain", drain),
         Case::new("drain-ends-early", ends_early),
+        Case::new("drain-persistence", persistence),
         Case::new("drain-read-only", read_only),
         Case::new("drain-during-edits", during_edits),
     ]
@@ -204,6 +205,28 @@ fn ends_early(lab: &Lab, binaries: &Binaries) -> Result<()> {
     let message = format!("{GOING}: not known to be drained; it had 1 remaining: ");
     ensure!(code == Some(2) && told.starts_with(&message), "{code:?}, {told}");
     ensure!(told.contains("Is pollvsd running?"), "{told}");
+    Ok(())
+}
+
+/// A client that persistence keeps at the server is waited for, unless persistence lets go of it.
+fn persistence(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let daemon = Daemon::start(lab, binaries, 2)?;
+    let control = daemon.control();
+    one_server(control)?;
+    control.must(&format!("-E -t {SERVICE} -s rr -p 300"))?;
+    page(lab.client())?;
+    control.must(&format!("-a -t {SERVICE} -r {STAYING} -m"))?;
+    let drain = format!("drain -t {SERVICE} -r {GOING} --wait 0");
+    let kept = "2 remaining: 0 active, 1 inactive, 1 persistent\n";
+    let let_go = "2 remaining: 0 active, 2 inactive (1 persistent, not waited for)\n";
+    for (value, counts, server) in [(0, kept, "rs1"), (1, let_go, "rs2")] {
+        control.must(&format!("--sysctl expire_quiescent_template={value}"))?;
+        let told = control.run(&drain)?;
+        ensure!(told.out().ends_with(counts), "with {value}: {}{}", told.out(), told.err());
+        // That is where its next connection goes.
+        let name = page(lab.client())?.out();
+        ensure!(name.trim() == server, "with {value} a connection goes to {name}");
+    }
     Ok(())
 }
 
