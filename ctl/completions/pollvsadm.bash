@@ -25,7 +25,7 @@ _pollvsadm_options() {
     --stop-daemon) echo '--syncid' ;;
     explain) echo '-t -u -f --from' ;;
     trace) echo '-t -u --from --count --wait' ;;
-    drain) echo '-t -u -f -r --wait --remove' ;;
+    drain) echo "$service -r --real-server --wait --remove" ;;
     mark)
         echo '-A -I -D -F -L -s --source -d --destination -p --protocol --sport --dport --set-mark' \
             --line-numbers

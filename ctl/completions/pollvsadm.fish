@@ -140,7 +140,9 @@ complete -c pollvsadm -n '__pollvsadm_is explain drain' -s f -x -a '(__pollvsadm
 complete -c pollvsadm -n '__pollvsadm_is explain trace' -l from -x -d Client
 complete -c pollvsadm -n '__pollvsadm_is trace' -l count -x -d Packets
 complete -c pollvsadm -n '__pollvsadm_is trace drain' -l wait -x -d Seconds
-complete -c pollvsadm -n '__pollvsadm_is drain' -s r -x -a '(__pollvsadm_table -r)' -d 'Real server'
+complete -c pollvsadm -n '__pollvsadm_is drain' -l sctp-service -x -a '(__pollvsadm_table --sctp-service)' -d 'SCTP service'
+complete -c pollvsadm -n '__pollvsadm_is drain' -s 6 -l ipv6 -d 'The mark is on IPv6 packets'
+complete -c pollvsadm -n '__pollvsadm_is drain' -s r -l real-server -x -a '(__pollvsadm_table -r)' -d 'Real server'
 complete -c pollvsadm -n '__pollvsadm_is drain' -l remove -d 'Delete it in the end'
 complete -c pollvsadm -n '__pollvsadm_is mark' -s A -d Append
 complete -c pollvsadm -n '__pollvsadm_is mark' -s I -d 'Insert in front'

@@ -11,6 +11,7 @@ use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
 
 use crate::command::{Change, DaemonSpec, Role, Timeouts};
+use crate::drain::{self, State};
 use crate::explain::Explanation;
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
@@ -57,6 +58,11 @@ pub trait Backend {
     fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal>;
     /// Begins, reads or ends the one trace that may run.
     fn trace(&mut self, order: trace::Order) -> Result<Taken, TraceError>;
+    /// Does a step of draining a server. A back end that others change meanwhile does it as one change, so that none of
+    /// theirs is lost.
+    fn drain(&mut self, step: &drain::Step) -> Result<State, Refusal> {
+        step.take(self, Self::service, Self::settings, Self::change)
+    }
 }
 
 /// What became of all frames since the start, over all workers.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::args;
 use crate::command::Command;
+use crate::drain;
 use crate::help;
 use crate::names::NumericNames;
 use crate::protocol::{LONGEST_INPUT, read_reply, request_line};
@@ -64,6 +65,11 @@ impl Invocation {
     pub fn run(&self, input: &mut dyn Read) -> Reply {
         if let Some(reply) = trace::follow(self) {
             return reply;
+        }
+        match drain::Order::new(&self.argv) {
+            Some(Ok(order)) => return drain::wait(&order, self),
+            Some(Err(reply)) => return reply,
+            None => {}
         }
         // These names look nothing up: the daemon does that.
         let command = args::parse(&self.argv, &NumericNames);

@@ -11,6 +11,7 @@
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
 //! | `mark`, which ipvsadm lacks | [`mark`] |
 //! | `explain` and `trace`, which ipvsadm lacks | [`explain`], [`trace`] |
+//! | `drain`, which ipvsadm lacks | [`drain`] |
 //! | rows of the back end to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
@@ -21,6 +22,7 @@ pub mod args;
 pub mod backend;
 pub mod client;
 pub mod command;
+pub mod drain;
 pub mod explain;
 pub mod help;
 mod json;

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::args::{self, Failure, parse};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
+use crate::drain;
 use crate::explain;
 use crate::help;
 use crate::json;
@@ -108,6 +109,7 @@ pub(crate) fn beyond_ipvsadm(
         "explain" => Some(explain::answer(words, false, backend, names)),
         "trace" => Some(trace::answer(words, false, backend, names)),
         "mark" => Some(mark::answer(words, backend, names)),
+        "drain" => Some(drain::answer(words, false, backend, names)),
         "drops" => Some(match (words, backend.frames()) {
             ([], Ok(counts)) => Reply::output(print::frames(&counts)),
             ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),

@@ -207,6 +207,13 @@ fn the_reference_has_the_fields_that_are_printed_and_no_others() {
         let document = serde_json::from_str(line).expect("a document");
         check(&document, "pollvs/trace/1", "pollvs/trace/1", &mut seen, &tables);
     }
+    let schema = "pollvs/drain/1";
+    for line in ["-f 4294967295 -r 192.168.10.3 --look 0", "-t 10.0.0.1:80 -r 192.168.10.2"] {
+        let reply = ask(&format!("pollvsadm --json drain {line}"), &mut toy);
+        assert_eq!(reply.status, 1, "connections are left");
+        let document = serde_json::from_slice(&reply.stdout).expect("a document");
+        check(&document, schema, schema, &mut seen, &tables);
+    }
     for (table, fields) in &tables {
         for (field, kind) in fields {
             let at = format!("{table}.{field}");

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::args::{self, Failure};
 use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
+use crate::drain;
 use crate::explain::{self, Explanation};
 use crate::help;
 use crate::mark;
@@ -48,6 +49,7 @@ fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Res
         },
         Some("explain") => Ok(explain::answer(words, true, backend, names)),
         Some("trace") => Ok(trace::answer(words, true, backend, names)),
+        Some("drain") => Ok(drain::answer(words, true, backend, names)),
         Some("mark") => match mark::parse(words, names)? {
             mark::Request::List { .. } => {
                 Ok(document(&lists::Marks::new(&backend.marks().map_err(no_list)?)))

@@ -7,6 +7,7 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, Timeouts};
+use ctl::drain;
 use ctl::explain::Explanation;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::trace::{self, Taken, TraceError};
@@ -88,11 +89,7 @@ impl Backend for Remote {
 
     fn service(&mut self, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
         let key = *key;
-        let row = self.ask(move |control| {
-            let read = |id| Control::traffic(&control.counters, id);
-            control.truth.director.service(&key, &read).map(|view| service_row(&view))
-        });
-        row?.ok_or(Refusal::NoSuchService)
+        self.ask(move |control| service(control, &key))?
     }
 
     fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal> {
@@ -153,6 +150,26 @@ impl Backend for Remote {
     fn trace(&mut self, order: trace::Order) -> Result<Taken, TraceError> {
         self.ask(move |control| control.trace(order)).map_err(TraceError::Refused)?
     }
+
+    fn drain(&mut self, step: &drain::Step) -> Result<drain::State, Refusal> {
+        let step = *step;
+        self.make(move |control| {
+            step.take(
+                control,
+                |control, key| service(control, key),
+                |control| Ok(control.truth.settings),
+                |control, change| {
+                    control.change_each(vec![change]).pop().expect("one result for each change")
+                },
+            )
+        })?
+    }
+}
+
+fn service(control: &Control, key: &ServiceKey) -> Result<ServiceRow, Refusal> {
+    let read = |id| Control::traffic(&control.counters, id);
+    let row = control.truth.director.service(key, &read).map(|view| service_row(&view));
+    row.ok_or(Refusal::NoSuchService)
 }
 
 pub(super) fn service_row(view: &ServiceView<'_>) -> ServiceRow {

@@ -6,6 +6,7 @@
 //! `POLLVS_E2E_REQUIRED=1` turns that into a failure.
 
 mod control;
+mod drain;
 mod hostile;
 mod ipv6;
 mod laboratory;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
     let mut cases = laboratory::cases();
     cases.extend(traffic::cases());
     cases.extend(control::cases());
+    cases.extend(drain::cases());
     cases.extend(settings::cases());
     cases.extend(ipv6::cases());
     cases.extend(lifecycle::cases());

@@ -74,6 +74,7 @@ fn bash_completes() {
         ),
         (adm, "_pollvsadm", "ipvsadm --start-daemon m", &["master"]),
         (adm, "_pollvsadm", "pollvsadm mark -A -p t", &["tcp"]),
+        (adm, "_pollvsadm", "pollvsadm drain -t 10.0.0.1:80 --r", &["--real-server", "--remove"]),
         // Of an address bash replaces only what stands behind the last colon.
         (adm, "_pollvsadm", "ipvsadm -D -t 10.0.0.1:", &["80"]),
         (adm, "_pollvsadm", "ipvsadm -D -u ", &["[2001:db8::1]:53"]),
