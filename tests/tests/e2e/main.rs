@@ -6,6 +6,7 @@
 //! `POLLVS_E2E_REQUIRED=1` turns that into a failure.
 
 mod control;
+mod files;
 mod hostile;
 mod ipv6;
 mod laboratory;
@@ -13,7 +14,9 @@ mod ldirectord;
 mod lifecycle;
 mod mon;
 mod refusal;
+mod saved;
 mod settings;
+mod sockets;
 mod table;
 mod traffic;
 
@@ -100,6 +103,9 @@ fn main() -> ExitCode {
     cases.extend(ipv6::cases());
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
+    cases.extend(saved::cases());
+    cases.extend(sockets::cases());
+    cases.extend(files::cases());
     cases.extend(hostile::cases());
     cases.extend(ldirectord::cases());
     cases.extend(mon::cases());

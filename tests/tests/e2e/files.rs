@@ -1,0 +1,5 @@
+//! Files.
+use crate::Case;
+pub(crate) fn cases() -> Vec<Case> {
+    vec![]
+}
