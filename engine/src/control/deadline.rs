@@ -32,7 +32,7 @@ impl Read for Deadline {
         self.client.wait();
         self.stream.set_read_timeout(self.left()?)?;
         let read = self.stream.read(buffer);
-        self.client.work();
+        self.client.work()?;
         read
     }
 }
@@ -42,18 +42,20 @@ impl Write for Deadline {
         if !self.replying {
             // The work between request and reply is ours, not the client's.
             self.replying = true;
+            self.client.next();
             self.ends = Instant::now() + self.patience;
         }
         self.stream.set_write_timeout(self.left()?)?;
         self.client.wait();
         let written = self.stream.write(bytes);
-        self.client.work();
+        self.client.work()?;
         written
     }
 
     /// The reply is complete: the time for the next request begins.
     fn flush(&mut self) -> io::Result<()> {
         self.replying = false;
+        self.client.next();
         self.ends = Instant::now() + self.patience;
         self.stream.flush()
     }
