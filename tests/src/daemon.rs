@@ -138,9 +138,10 @@ pub fn add_ports(command: &mut Command) -> &mut Command {
     add_devices(command, PORTS)
 }
 
-/// Adds a port that takes everything and gives nothing.
+/// Adds a port that takes everything and gives nothing; without `no-rx` it would give empty frames
+/// without end.
 pub fn add_null_port(command: &mut Command) -> &mut Command {
-    command.args(["--port", "net_null0", "--address", "10.0.0.1/8"])
+    command.args(["--port", "net_null0,no-rx=1", "--address", "10.0.0.1/8"])
 }
 
 fn add_devices<'c>(command: &'c mut Command, [outside, inside]: [&str; 2]) -> &'c mut Command {
