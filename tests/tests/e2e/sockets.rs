@@ -41,6 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("socket-stopped", stopped),
         Case::new("socket-hostile", hostile),
         Case::new("socket-hostile-always", hostile_always),
+        Case::new("socket-cut-restore", cut_restore),
         Case::new("socket-many-64", |lab, binaries| many(lab, binaries, 64)),
         Case::new("socket-many-400", |lab, binaries| many(lab, binaries, 400)),
     ]
@@ -607,6 +608,31 @@ fn hostile_always(lab: &Lab, binaries: &Binaries) -> Result<()> {
     })?;
     println!("  {} silent clients came meanwhile", knocks.load(Ordering::Relaxed));
     ensure!(daemon.is_running(), "the daemon is gone");
+    Ok(())
+}
+
+/// A client that is killed while it sends what is to be restored: the half that came is not taken
+/// for all of it. One that has sent all and waits for the answer only half closes.
+fn cut_restore(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let daemon = Daemon::start_alone::<OsString>(lab, binaries, [])?;
+    let control = daemon.control();
+    control.must("-A -t 10.9.255.1:8 -s rr")?;
+    let before = control.must("-Sn")?;
+    for head in ["-R", "@[\"pollvsadm\", \"--atomic\", \"-R\"]"] {
+        let mut input = format!("{head}\n-A -f 1 -s rr\n-A -f 2 -s rr\n");
+        for half in ["", "-D -t 10.9.255.1:8"] {
+            input += half;
+            let mut stream = UnixStream::connect(control.socket())?;
+            stream.write_all(input.as_bytes())?;
+            drop(stream);
+            thread::sleep(Duration::from_millis(300));
+            let after = control.must("-Sn")?;
+            ensure!(after == before, "{head} of a client that is gone gives\n{after}");
+        }
+    }
+    let answer = Session::open(control.socket())?.restore("-A -f 1 -s rr\n-A -f 2 -s rr")?;
+    ensure!(answer.status == 0, "-R: {answer:?}");
+    ensure!(control.must("-Sn")?.lines().count() == 3, "a restore is lost");
     Ok(())
 }
 
