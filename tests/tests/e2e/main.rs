@@ -6,9 +6,11 @@
 //! `POLLVS_E2E_REQUIRED=1` turns that into a failure.
 
 mod control;
+mod crowd;
 mod files;
 mod hostile;
 mod ipv6;
+mod killed;
 mod laboratory;
 mod ldirectord;
 mod lifecycle;
@@ -104,7 +106,9 @@ fn main() -> ExitCode {
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
     cases.extend(saved::cases());
+    cases.extend(killed::cases());
     cases.extend(sockets::cases());
+    cases.extend(crowd::cases());
     cases.extend(files::cases());
     cases.extend(hostile::cases());
     cases.extend(ldirectord::cases());
