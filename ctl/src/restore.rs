@@ -18,64 +18,105 @@ pub(crate) fn restore(
     backend: &mut dyn Backend,
     names: &dyn Names,
 ) -> Reply {
-    restore_lines(program, input, backend, names, Then::End)
-}
-
-/// Does every line of a saved table, whatever becomes of those before it; `#` begins a comment.
-pub fn replay(input: &[u8], backend: &mut dyn Backend) -> Reply {
-    restore_lines("pollvsadm", input, backend, &NumericNames, Then::GoOn)
-}
-
-/// Does the lines of the input; those that would end a restore end it if `last` says so.
-fn restore_lines(
-    program: &str,
-    input: &[u8],
-    backend: &mut dyn Backend,
-    names: &dyn Names,
-    last: Then,
-) -> Reply {
-    let mut restore = Restore { backend, names, waiting: Vec::new(), all: Reply::default() };
-    for line in input.split(|&byte| byte == b'\n') {
+    let mut all = Reply::default();
+    let mut add = |_, reply: Reply| {
+        all.status = reply.status;
+        all.stdout.extend(reply.stdout);
+        all.stderr.extend(reply.stderr);
+        all.stdout.len() + all.stderr.len() <= MOST_TEXT
+    };
+    let mut restore = Restore::new(backend, names, &mut add);
+    for (number, line) in numbered(input) {
         let then = match argv_of(program, line) {
             Ok(argv) if argv.len() == 1 => Then::GoOn,
-            Ok(argv) if last == Then::GoOn && argv[1].starts_with('#') => Then::GoOn,
-            Ok(argv) => restore.line(program, &argv),
+            Ok(argv) => restore.line(program, number, &argv),
             Err(message) => {
                 let message = format!("restore input is {message}; its rest was not read");
                 restore.make_changes();
-                restore.answer((Reply::error(&message), Then::End))
+                restore.answer(number, (Reply::error(&message), Then::End))
             }
         };
-        if restore.all.stdout.len() + restore.all.stderr.len() > MOST_TEXT {
+        if restore.is_full {
             return Reply::error(
                 "the answers are longer than 64 MiB and are not shown; the rest of the restore \
                  input was not carried out",
             );
         }
-        if then == Then::End && last == Then::End {
+        if then == Then::End {
             break;
         }
     }
     restore.make_changes();
-    restore.all
+    all
+}
+
+/// A line of a saved table that could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its number, from 1 on.
+    pub number: usize,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Does every line of a saved table, whatever becomes of those before it, and returns those that
+/// failed. `#` begins a comment.
+pub fn replay(input: &[u8], backend: &mut dyn Backend) -> Vec<BadLine> {
+    let program = "pollvsadm";
+    let mut bad = Vec::new();
+    // What lines say that were carried out is of no interest.
+    let mut add = |number, reply: Reply| {
+        if reply.status != 0 {
+            let text = String::from_utf8_lossy(&reply.stderr);
+            let reason = text.lines().next().unwrap_or("refused").to_owned();
+            bad.push(BadLine { number, reason });
+        }
+        true
+    };
+    let mut restore = Restore::new(backend, &NumericNames, &mut add);
+    for (number, line) in numbered(input) {
+        match argv_of(program, line) {
+            Ok(argv) if argv.get(1).is_none_or(|word| word.starts_with('#')) => {}
+            Ok(argv) => drop(restore.line(program, number, &argv)),
+            Err(message) => {
+                restore.make_changes();
+                restore.answer(number, (Reply::error(message), Then::GoOn));
+            }
+        }
+    }
+    restore.make_changes();
+    bad
+}
+
+fn numbered(input: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    (1..).zip(input.split(|&byte| byte == b'\n'))
 }
 
 /// A restore under way.
 struct Restore<'a> {
     backend: &'a mut dyn Backend,
     names: &'a dyn Names,
-    /// Changes read, but not made yet.
-    waiting: Vec<Change>,
-    /// The replies so far.
-    all: Reply,
+    /// Changes read, but not made yet, with the numbers of their lines.
+    waiting: Vec<(usize, Change)>,
+    /// Takes the reply to a line; false when it has no room for more.
+    add: &'a mut dyn FnMut(usize, Reply) -> bool,
+    is_full: bool,
 }
 
-impl Restore<'_> {
-    fn line(&mut self, program: &str, argv: &[String]) -> Then {
+impl<'a> Restore<'a> {
+    fn new(
+        backend: &'a mut dyn Backend,
+        names: &'a dyn Names,
+        add: &'a mut dyn FnMut(usize, Reply) -> bool,
+    ) -> Self {
+        Self { backend, names, waiting: Vec::new(), add, is_full: false }
+    }
+
+    fn line(&mut self, program: &str, number: usize, argv: &[String]) -> Then {
         self.names.begin();
         let parsed = match args::parse(argv, self.names) {
             Ok(Command::Change(change)) => {
-                self.waiting.push(change);
+                self.waiting.push((number, change));
                 if self.waiting.len() == TOGETHER {
                     self.make_changes();
                 }
@@ -85,7 +126,7 @@ impl Restore<'_> {
         };
         self.make_changes();
         if let Some(reply) = beyond_ipvsadm(argv, self.backend, self.names) {
-            return self.answer((reply, Then::GoOn));
+            return self.answer(number, (reply, Then::GoOn));
         }
         let answer = match parsed {
             // A restore cannot hold another one.
@@ -96,26 +137,26 @@ impl Restore<'_> {
                 (of_failure(failure), then)
             }
         };
-        self.answer(answer)
+        self.answer(number, answer)
     }
 
     fn make_changes(&mut self) {
-        let changes = std::mem::take(&mut self.waiting);
+        let (numbers, changes): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().unzip();
         if changes.is_empty() {
             return;
         }
         let operations: Vec<_> = changes.iter().map(Change::operation).collect();
-        for (done, operation) in self.backend.change_each(changes).into_iter().zip(operations) {
-            self.answer((outcome(done, operation), Then::GoOn));
+        let done = self.backend.change_each(changes).into_iter().zip(operations);
+        for (number, (done, operation)) in numbers.into_iter().zip(done) {
+            self.answer(number, (outcome(done, operation), Then::GoOn));
         }
     }
 
-    /// Adds the reply to a line.
-    fn answer(&mut self, (reply, then): (Reply, Then)) -> Then {
+    /// Passes the reply to a line on.
+    fn answer(&mut self, number: usize, (reply, then): (Reply, Then)) -> Then {
         assert!(self.waiting.is_empty(), "lines are answered in their order");
-        self.all.status = reply.status;
-        self.all.stdout.extend(reply.stdout);
-        self.all.stderr.extend(reply.stderr);
+        self.is_full |= !(self.add)(number, reply);
         then
     }
 }
@@ -144,7 +185,7 @@ pub(crate) fn restore_atomically(
         ..Reply::error(&format!("line {number}: {}\nNothing was changed.", message.trim_end()))
     };
     let (mut changes, mut numbers) = (Vec::new(), Vec::new());
-    for (number, line) in (1..).zip(input.split(|&byte| byte == b'\n')) {
+    for (number, line) in numbered(input) {
         let argv = match argv_of(program, line) {
             Ok(argv) => argv,
             Err(message) => return none(number, 2, message),

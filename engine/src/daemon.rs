@@ -32,6 +32,9 @@ use crate::say::{complain, say};
 use crate::validate::PortFacts;
 use crate::worker::Worker;
 
+/// Lines of a saved table that are complained about one by one.
+const SHOWN_BAD_LINES: usize = 20;
+
 /// Everything about the workers that is known before their threads exist.
 struct Plan {
     topology: Arc<Topology>,
@@ -224,16 +227,21 @@ fn take_back(saved: &SavedTable, backend: &mut Remote) -> Result<bool, String> {
     let shown = saved.path().display();
     let unreadable = |error| format!("saved table {shown}: {error}");
     let Some(text) = saved.read().map_err(unreadable)? else { return Ok(false) };
-    let reply = restore::replay(&text, backend);
+    let bad = restore::replay(&text, backend);
     let services = backend.table().map_or(0, |table| table.services.len());
     say(format_args!("pollvsd: {services} virtual service(s) taken back from {shown}"));
-    if reply.status != 0 || !reply.stderr.is_empty() {
-        let errors = String::from_utf8_lossy(&reply.stderr);
+    if !bad.is_empty() {
         let aside = saved.keep_aside().map_err(unreadable)?;
         let aside = aside.display();
         complain(format_args!(
-            "pollvsd: not all of {shown} could be taken back; it is kept as {aside}:\n{errors}"
+            "pollvsd: not all of {shown} could be taken back; it is kept as {aside}"
         ));
+        for line in bad.iter().take(SHOWN_BAD_LINES) {
+            complain(format_args!("pollvsd: {aside}: line {}: {}", line.number, line.reason));
+        }
+        if let Some(more) = bad.len().checked_sub(SHOWN_BAD_LINES).filter(|&more| more > 0) {
+            complain(format_args!("pollvsd: {aside}: and {more} more line(s)"));
+        }
     }
     Ok(true)
 }

@@ -1,5 +1,6 @@
 //! The daemon under test and its control command.
 
+use std::ffi::OsStr;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -51,13 +52,41 @@ impl<'lab> Daemon<'lab> {
         let socket = lab.directory().join("control.sock");
         let mut command = command(lab, binaries, &socket, workers);
         add_devices(&mut command, devices);
+        Self::start_by(lab, binaries, &socket, &mut command)
+    }
+
+    /// Starts a daemon that has no traffic, with more arguments: its one port gives nothing.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_alone<A: AsRef<OsStr>>(
+        lab: &'lab Lab,
+        binaries: &Binaries,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self> {
+        let socket = lab.directory().join("control.sock");
+        let mut command = command(lab, binaries, &socket, 1);
+        Self::start_by(lab, binaries, &socket, add_null_port(&mut command).args(arguments))
+    }
+
+    /// Starts a daemon by a command line that has everything, among it this socket.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_by(
+        lab: &'lab Lab,
+        binaries: &Binaries,
+        socket: &Path,
+        command: &mut Command,
+    ) -> Result<Self> {
         let serial = STARTED.fetch_add(1, Ordering::Relaxed);
-        let mut service = Service::start(&format!("pollvsd-{serial}"), &mut command, &lab.logs())?;
+        let mut service = Service::start(&format!("pollvsd-{serial}"), command, &lab.logs())?;
         service.wait_until(READY_LIMIT, |service| {
             // Whole lines only: the last one may still be on its way.
             service.out().split_inclusive('\n').any(|l| l.ends_with('\n') && l.contains("ready"))
         })?;
-        let control = Control { lab, program: binaries.control.clone(), socket };
+        let (program, socket) = (binaries.control.clone(), socket.to_owned());
+        let control = Control { lab, program, socket };
         Ok(Self { service, control })
     }
 
@@ -70,6 +99,12 @@ impl<'lab> Daemon<'lab> {
     /// True while it runs.
     pub fn is_running(&mut self) -> bool {
         self.service.is_running()
+    }
+
+    /// The program itself, for its output and signals.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     /// SIGTERM, then its exit status.
@@ -101,6 +136,12 @@ pub fn command(lab: &Lab, binaries: &Binaries, socket: &Path, workers: usize) ->
 /// Adds the two ports of the lab.
 pub fn add_ports(command: &mut Command) -> &mut Command {
     add_devices(command, PORTS)
+}
+
+/// Adds a port that takes everything and gives nothing; without `no-rx` it would give empty frames
+/// without end.
+pub fn add_null_port(command: &mut Command) -> &mut Command {
+    command.args(["--port", "net_null0,no-rx=1", "--address", "10.0.0.1/8"])
 }
 
 fn add_devices<'c>(command: &'c mut Command, [outside, inside]: [&str; 2]) -> &'c mut Command {

@@ -270,6 +270,28 @@ impl Service {
         self.signal(Signal::SIGHUP)
     }
 
+    /// SIGSTOP: it stands still until [`Service::resume`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, as a crash would be.
     pub fn kill(&mut self) {
         end_now(&mut self.child);

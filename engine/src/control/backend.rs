@@ -30,8 +30,8 @@ const STOPPING: Refusal = Refusal::Unsupported("pollvsd is stopping");
 pub struct Remote {
     control: Handle,
     saver: Option<Saver>,
-    /// The table's generation after the last change made here.
-    generation: u64,
+    /// The table's generation after the last change made here, until it is committed.
+    generation: Option<u64>,
 }
 
 impl Remote {
@@ -39,7 +39,7 @@ impl Remote {
     /// [`Backend::commit`].
     #[must_use]
     pub fn new(control: Handle, saver: Option<Saver>) -> Self {
-        Self { control, saver, generation: 0 }
+        Self { control, saver, generation: None }
     }
 
     /// Makes changes on the control thread.
@@ -48,7 +48,7 @@ impl Remote {
         job: impl FnOnce(&mut Control) -> R + Send + 'static,
     ) -> Result<R, Refusal> {
         let (made, generation) = self.ask(|control| (job(control), control.generation))?;
-        self.generation = generation;
+        self.generation = Some(generation);
         Ok(made)
     }
 
@@ -76,7 +76,11 @@ impl Backend for Remote {
     }
 
     fn commit(&mut self) -> Result<(), String> {
-        self.saver.as_ref().map_or(Ok(()), |saver| saver.wait_for(self.generation))
+        // Who has only looked is not told about the disk.
+        match (&self.saver, self.generation.take()) {
+            (Some(saver), Some(generation)) => saver.wait_for(generation),
+            _ => Ok(()),
+        }
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {

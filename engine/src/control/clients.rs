@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Clients served at once.
 const MOST: usize = 256;
-/// How long to wait for room when all of them are being worked for.
-const BUSY_PAUSE: Duration = Duration::from_millis(1);
+/// How long a client may have us wait when others want its place: one that has just come has not
+/// been read yet.
+const GRACE: Duration = Duration::from_millis(100);
+/// Between two looks for a place while nobody has to go.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// All clients being served.
 #[derive(Clone, Default)]
@@ -23,7 +26,42 @@ struct Served {
     /// Of the next client.
     number: u64,
     /// By number, so the one that came first is first.
-    streams: BTreeMap<u64, (UnixStream, Arc<AtomicBool>)>,
+    streams: BTreeMap<u64, (UnixStream, Arc<Turn>)>,
+}
+
+/// Whose turn it is: [`OURS`], [`OUT`], or the client's, since so many microseconds after `start`.
+struct Turn {
+    now: AtomicU64,
+    start: Instant,
+}
+
+/// The client waits for us.
+const OURS: u64 = 0;
+/// The client had to go.
+const OUT: u64 = u64::MAX;
+
+impl Default for Turn {
+    /// The client's turn, from now on.
+    fn default() -> Self {
+        Self { now: AtomicU64::new(1), start: Instant::now() }
+    }
+}
+
+impl Turn {
+    fn moment(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64 + 1
+    }
+
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.now.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Ends the client's turn for good, if it has had us wait too long.
+    fn ends(&self) -> bool {
+        let since = self.now.load(Ordering::Relaxed);
+        let is_late = || self.moment() >= since.saturating_add(GRACE.as_micros() as u64);
+        since != OURS && is_late() && self.change(since, OUT)
+    }
 }
 
 /// One client being served; it has left when this is dropped.
@@ -31,8 +69,9 @@ struct Served {
 pub(super) struct Client {
     clients: Clients,
     number: u64,
-    /// Whether it is the client's turn, not ours.
-    waits: Arc<AtomicBool>,
+    turn: Arc<Turn>,
+    /// When this turn of the client began.
+    since: u64,
 }
 
 impl Clients {
@@ -44,15 +83,13 @@ impl Clients {
     /// who send nothing or take nothing keep nobody out.
     pub(super) fn admit(&self, stream: &UnixStream) -> io::Result<Client> {
         let stream = stream.try_clone()?;
-        let waits = Arc::new(AtomicBool::new(true));
         let mut served = self.lock();
         while served.streams.len() >= MOST {
-            let idle = |(_, waits): &(UnixStream, Arc<AtomicBool>)| waits.load(Ordering::Relaxed);
-            let out = served.streams.iter().find(|(_, client)| idle(client));
+            let out = served.streams.iter().find(|(_, (_, turn))| turn.ends());
             let Some(number) = out.map(|(&number, _)| number) else {
-                // All of them wait for us: soon there will be room.
+                // All of them wait for us, or have just come: soon there will be room.
                 drop(served);
-                thread::sleep(BUSY_PAUSE);
+                thread::sleep(PAUSE);
                 served = self.lock();
                 continue;
             };
@@ -60,22 +97,36 @@ impl Clients {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
+        let turn = Arc::new(Turn::default());
         let number = served.number;
         served.number += 1;
-        served.streams.insert(number, (stream, Arc::clone(&waits)));
-        Ok(Client { clients: self.clone(), number, waits })
+        served.streams.insert(number, (stream, Arc::clone(&turn)));
+        let since = turn.moment();
+        Ok(Client { clients: self.clone(), number, turn, since })
     }
 }
 
 impl Client {
+    /// A request or a reply has been passed: what comes next has its own time.
+    pub(super) fn next(&mut self) {
+        self.since = self.turn.moment();
+    }
+
     /// We wait for the client from now on.
     pub(super) fn wait(&self) {
-        self.waits.store(true, Ordering::Relaxed);
+        self.turn.change(OURS, self.since);
     }
 
     /// The client waits for us from now on.
-    pub(super) fn work(&self) {
-        self.waits.store(false, Ordering::Relaxed);
+    ///
+    /// # Errors
+    /// When it had to go: what was read last was not its word.
+    pub(super) fn work(&self) -> io::Result<()> {
+        let now = self.turn.now.load(Ordering::Relaxed);
+        if now == OURS || (now != OUT && self.turn.change(now, OURS)) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
@@ -97,8 +148,12 @@ mod tests {
         let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
         let mut admitted: Vec<_> =
             pairs[..MOST].iter().map(|(ours, _)| clients.admit(ours).unwrap()).collect();
-        admitted[0].work();
+        admitted[0].work().unwrap();
+        let started = Instant::now();
         let last = clients.admit(&pairs[MOST].0).unwrap();
+        assert!(started.elapsed() >= GRACE / 2, "they had just come");
+        assert!(admitted[0].work().is_ok() && admitted[2].work().is_ok());
+        assert!(admitted[1].work().is_err(), "the end of its stream is no end of input");
         let closed = |n: usize| {
             let (_, theirs) = &pairs[n];
             theirs.set_nonblocking(true).unwrap();

@@ -32,7 +32,12 @@ impl Read for Deadline {
         self.client.wait();
         self.stream.set_read_timeout(self.left()?)?;
         let read = self.stream.read(buffer);
-        self.client.work();
+        self.client.work()?;
+        if matches!(read, Ok(0)) && !buffer.is_empty() {
+            // The end of what a client sends, or of the client? Then what it sent may be cut, and
+            // writing fails, even nothing.
+            let _ = self.stream.write(&[])?;
+        }
         read
     }
 }
@@ -42,18 +47,20 @@ impl Write for Deadline {
         if !self.replying {
             // The work between request and reply is ours, not the client's.
             self.replying = true;
+            self.client.next();
             self.ends = Instant::now() + self.patience;
         }
         self.stream.set_write_timeout(self.left()?)?;
         self.client.wait();
         let written = self.stream.write(bytes);
-        self.client.work();
+        self.client.work()?;
         written
     }
 
     /// The reply is complete: the time for the next request begins.
     fn flush(&mut self) -> io::Result<()> {
         self.replying = false;
+        self.client.next();
         self.ends = Instant::now() + self.patience;
         self.stream.flush()
     }
@@ -62,6 +69,22 @@ impl Write for Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_client_is_not_the_end_of_its_input() {
+        for is_gone in [false, true] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let mut ours = Deadline::new(ours, Duration::from_secs(5), Client::default());
+            theirs.write_all(b"-C").unwrap();
+            theirs.shutdown(std::net::Shutdown::Write).unwrap();
+            if is_gone {
+                drop(theirs);
+            }
+            let mut input = Vec::new();
+            assert_eq!(ours.read_to_end(&mut input).is_err(), is_gone);
+            assert_eq!(input, b"-C");
+        }
+    }
 
     #[test]
     fn bytes_one_by_one_do_not_extend_a_request() {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ const SHARE: u32 = 50;
 #[derive(Debug)]
 pub struct Files {
     net: PathBuf,
+    /// Whether the files are to be gone. Locked while they are written.
+    over: Arc<Mutex<bool>>,
     _claim: Claim,
 }
 
@@ -44,7 +47,7 @@ impl Files {
         let failed = |error: io::Error| format!("files in {shown}: {error}; {advice}");
         fs::create_dir_all(&net).map_err(failed)?;
         match Claim::of(&run.join("proc")).map_err(failed)? {
-            Some(claim) => Ok(Self { net, _claim: claim }),
+            Some(claim) => Ok(Self { net, over: Arc::default(), _claim: claim }),
             None => Err(format!("another pollvsd writes files in {shown}: {advice}")),
         }
     }
@@ -56,6 +59,7 @@ impl Files {
     pub fn keep_fresh(&self, control: Handle) -> Result<(), String> {
         let mut writer = Writer {
             net: self.net.clone(),
+            over: Arc::clone(&self.over),
             back_end: Remote::new(control, None),
             texts: Default::default(),
             connections_due: Instant::now(),
@@ -82,7 +86,9 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // Files of a daemon that has ended would tell of the past.
+        // Files of a daemon that has ended would tell of the past. The writer is done for good.
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        *over = true;
         for name in NAMES {
             let _ = fs::remove_file(self.net.join(name));
         }
@@ -93,6 +99,7 @@ impl Drop for Files {
 
 struct Writer {
     net: PathBuf,
+    over: Arc<Mutex<bool>>,
     back_end: Remote,
     /// What is in each file.
     texts: [String; NAMES.len()],
@@ -117,10 +124,14 @@ impl Writer {
         true
     }
 
-    /// Writes what has changed; false when control has ended.
+    /// Writes what has changed; false when control has ended, or the files are to be gone.
     fn turn(&mut self) -> io::Result<bool> {
         match self.texts() {
             Ok(texts) => {
+                let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+                if *over {
+                    return Ok(false);
+                }
                 for (place, text) in texts.into_iter().enumerate() {
                     let Some(text) = text.filter(|text| *text != self.texts[place]) else {
                         continue;

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::claim::Claim;
 use crate::say::complain;
@@ -17,6 +18,8 @@ use super::journal::Unsaved;
 
 /// Bytes of changes above which the table is written anew, beside as many as it has itself.
 const SLACK: usize = 256 << 10;
+/// How long after a failure the table is saved again, if nobody changes it before.
+const RETRY: Duration = Duration::from_secs(1);
 /// Who may read the table.
 const MODE: u32 = 0o600;
 
@@ -89,11 +92,18 @@ impl SavedTable {
     /// Replaces what was saved. Whoever reads, or pulls the plug, finds the old or the new.
     fn replace(&self, text: &str) -> io::Result<()> {
         let new = self.beside(".new");
+        self.replace_by(&new, text).inspect_err(|_| {
+            // It takes room that there may not be.
+            let _ = fs::remove_file(&new);
+        })
+    }
+
+    fn replace_by(&self, new: &Path, text: &str) -> io::Result<()> {
         let mut options = File::options();
-        let mut file = options.create(true).write(true).truncate(true).mode(MODE).open(&new)?;
+        let mut file = options.create(true).write(true).truncate(true).mode(MODE).open(new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, &self.path)?;
+        fs::rename(new, &self.path)?;
         // The new name is safe once its folder is.
         File::open(folder(&self.path).unwrap_or(Path::new(".")))?.sync_all()
     }
@@ -177,7 +187,16 @@ impl Shared {
         loop {
             let mut progress = self.lock();
             while progress.wanted <= progress.tried {
-                progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                if progress.error.is_none() {
+                    progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let waited = self.moved.wait_timeout(progress, RETRY);
+                let (now, over) = waited.unwrap_or_else(PoisonError::into_inner);
+                progress = now;
+                if over.timed_out() {
+                    break;
+                }
             }
             drop(progress);
             let saved = writer.write();

@@ -6,16 +6,21 @@
 //! `POLLVS_E2E_REQUIRED=1` turns that into a failure.
 
 mod control;
+mod crowd;
 mod drain;
+mod files;
 mod hostile;
 mod ipv6;
+mod killed;
 mod laboratory;
 mod ldirectord;
 mod lifecycle;
 mod mon;
 mod packets;
 mod refusal;
+mod saved;
 mod settings;
+mod sockets;
 mod table;
 mod traffic;
 
@@ -103,6 +108,11 @@ fn main() -> ExitCode {
     cases.extend(ipv6::cases());
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
+    cases.extend(saved::cases());
+    cases.extend(killed::cases());
+    cases.extend(sockets::cases());
+    cases.extend(crowd::cases());
+    cases.extend(files::cases());
     cases.extend(hostile::cases());
     cases.extend(ldirectord::cases());
     cases.extend(mon::cases());
