@@ -113,6 +113,8 @@ DAEMON:
 
 Called as pollvsadm, there is also
   pollvsadm drops            every reason for a drop, with its count
+  pollvsadm ports            every port: device, link, frames and bytes, what it lost
+  pollvsadm workers          every worker: how busy, its frames and what they cost, its queues
   pollvsadm --sysctl [NAME[=VALUE]]...
                              read or set net.ipv4.vs.NAME, all of them without a name; nothing is
                              set when one word is wrong
@@ -132,7 +134,7 @@ RULE is made of the words of iptables' table mangle, chain PREROUTING; the last 
       --set-mark MARK        the mark, 0 to 4294967295, or in hexadecimal: 0x1
 Words that say no more, such as -t mangle, -m tcp and -j MARK, may stand as iptables has them.
 
-With --json anywhere in the line, a list (-L, drops, --sysctl, mark -L) is one JSON document.
+With --json anywhere in the line, a list (-L, drops, ports, workers, --sysctl, mark -L) is one JSON document.
 
 The very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).

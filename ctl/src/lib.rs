@@ -10,7 +10,7 @@
 //! | many commands of one input | `restore` |
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
 //! | `mark`, which ipvsadm lacks | [`mark`] |
-//! | rows of the back end to text, or with `--json` to JSON | [`mod@print`], `json` |
+//! | rows of the back end, those of ports and workers in [`load`], to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
 //! The daemon implements [`backend::Backend`] and accepts connections; `pollvsadm` is a few lines over [`client`].
@@ -22,6 +22,7 @@ pub mod client;
 pub mod command;
 pub mod help;
 mod json;
+pub mod load;
 pub mod mark;
 pub mod names;
 pub mod print;
