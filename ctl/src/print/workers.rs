@@ -9,23 +9,8 @@ use crate::load::{WorkerCounts, WorkerRow, Workers};
 #[must_use]
 pub fn workers(workers: &Workers) -> String {
     let mut out = String::new();
-    let halves: [(&str, fn(&WorkerRow) -> &WorkerCounts); 2] =
-        [("Since the start", |row| &row.total), ("In the last second", |row| &row.per_second)];
-    for (title, counts) in halves {
-        add!(out, "{title}\n");
-        add!(out, "worker  core           polls  busy polls  busy time          frames");
-        add!(out, "   burst  ns/frame  cycles/frame\n");
-        for row in &workers.rows {
-            let (number, core, counts) = (row.number, row.core, counts(row));
-            let share = |share: Option<f64>| decimal(share.map(|share| share * 100.0), 1, " %");
-            add!(out, "{number:>6} {core:>5} {:>15}", counts.polls);
-            add!(out, " {:>11}", share(counts.busy_poll_share()));
-            add!(out, " {:>10} {:>15}", share(counts.busy_share()), counts.frames);
-            add!(out, " {:>7}", decimal(counts.frames_per_burst(), 2, ""));
-            add!(out, " {:>9}", decimal(counts.ns_per_frame(), 1, ""));
-            add!(out, " {:>13}\n", decimal(counts.cycles_per_frame(workers.tsc_hz), 0, ""));
-        }
-    }
+    counts(&mut out, "Since the start", workers, |row| &row.total);
+    counts(&mut out, "In the last second", workers, |row| &row.per_second);
     add!(out, "Connections, frames sent on, and most frames that waited within a second\n");
     add!(out, "worker  core  connections            sent     handed over");
     add!(out, "  in rings  in receive queues\n");
@@ -36,6 +21,22 @@ pub fn workers(workers: &Workers) -> String {
         add!(out, " {:>15} {ring_depth:>9} {queue:>18}\n", total.handed_over);
     }
     out
+}
+
+fn counts(out: &mut String, title: &str, workers: &Workers, of: fn(&WorkerRow) -> &WorkerCounts) {
+    add!(out, "{title}\n");
+    add!(out, "worker  core           polls  busy polls  busy time          frames");
+    add!(out, "   burst  ns/frame  cycles/frame\n");
+    for row in &workers.rows {
+        let (number, core, counts) = (row.number, row.core, of(row));
+        let share = |share: Option<f64>| decimal(share.map(|share| share * 100.0), 1, " %");
+        add!(out, "{number:>6} {core:>5} {:>15}", counts.polls);
+        add!(out, " {:>11}", share(counts.busy_poll_share()));
+        add!(out, " {:>10} {:>15}", share(counts.busy_share()), counts.frames);
+        add!(out, " {:>7}", decimal(counts.frames_per_burst(), 2, ""));
+        add!(out, " {:>9}", decimal(counts.ns_per_frame(), 1, ""));
+        add!(out, " {:>13}\n", decimal(counts.cycles_per_frame(workers.tsc_hz), 0, ""));
+    }
 }
 
 /// A number with so many decimals, and its unit; `-` where there is none.

@@ -7,6 +7,7 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, Timeouts};
+use ctl::load::{PortRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
 use dataplane::command::ConnectionInfo;
 use dataplane::counters::Counters;
@@ -128,9 +129,17 @@ impl Backend for Remote {
                 answered: sum(&|counters| counters.answered.get()),
                 limited: sum(&|counters| counters.limited.get()),
                 drops: drops.collect(),
-                ports: (control.losses)(),
+                ports: control.watch.losses(),
             }
         })
+    }
+
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
+        self.ask(|control| control.watch.ports())
+    }
+
+    fn workers(&mut self) -> Result<Workers, Refusal> {
+        self.ask(|control| control.watch.workers(&control.counters))
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

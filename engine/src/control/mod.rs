@@ -9,13 +9,14 @@ mod journal;
 mod saved;
 mod socket;
 mod truth;
+mod watch;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ctl::backend::{PortLosses, Table, Totals};
+use ctl::backend::{Table, Totals};
 use ctl::command::Change;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::print;
@@ -42,6 +43,7 @@ pub use deadline::Deadline;
 pub use files::Files;
 pub use saved::{SavedTable, Saver};
 pub use socket::{ControlSocket, SocketError};
+pub use watch::Watch;
 
 /// Requests that may wait for the control thread.
 const WAITING: usize = 64;
@@ -67,11 +69,8 @@ pub struct Control {
     templates: Arc<Templates>,
     table: TableSize,
     clock: Clock,
-    losses: ReadLosses,
+    watch: Watch,
 }
-
-/// Reads what each port itself has lost.
-pub type ReadLosses = Box<dyn Fn() -> Vec<PortLosses> + Send>;
 
 /// A way to the control thread.
 #[derive(Clone)]
@@ -104,7 +103,7 @@ impl Control {
         templates: Arc<Templates>,
         table: TableSize,
         clock: Clock,
-        losses: ReadLosses,
+        watch: Watch,
     ) -> Self {
         let truth = Truth::new(director);
         let configured = (Settings::default(), Arc::default());
@@ -118,7 +117,7 @@ impl Control {
             templates,
             table,
             clock,
-            losses,
+            watch,
         }
     }
 
@@ -154,6 +153,7 @@ impl Control {
 
     /// Work of every second.
     fn keep_house(&mut self, round: u32) {
+        self.watch.look(&self.counters);
         let now = self.clock.now();
         let commands = self.truth.director.forget_deleted(now);
         self.broadcast(commands);

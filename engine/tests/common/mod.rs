@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use ctl::load::{Link, PortCounts};
 use ctl::names::NumericNames;
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
@@ -20,8 +21,9 @@ use dataplane::shard::{Shard, ShardConfig};
 use dataplane::template::Templates;
 use dataplane::verdict::{PortId, ShardId};
 use engine::clock::Clock;
-use engine::control::{Control, Handle, Remote};
+use engine::control::{Control, Handle, Remote, Watch};
 use engine::links::links;
+use engine::port::ReadPorts;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
 use engine::worker::{Idle, Worker};
 
@@ -50,6 +52,19 @@ pub(crate) fn key() -> HashKey {
     HashKey::new([0x1234, 0x5678, 0x9abc])
 }
 
+/// Ports in memory count nothing.
+struct NoPorts;
+
+impl ReadPorts for NoPorts {
+    fn counts(&self) -> Vec<PortCounts> {
+        Vec::new()
+    }
+
+    fn links(&self) -> Vec<Link> {
+        Vec::new()
+    }
+}
+
 /// Workers that are not running yet, and the far ends of all that they are joined to.
 pub(crate) struct Crew {
     pub(crate) workers: Vec<Worker<MemoryPorts>>,
@@ -64,11 +79,13 @@ pub(crate) struct Crew {
 impl Crew {
     pub(crate) fn new(workers: u16) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (commands, links) = links(workers, &stop);
+        let (commands, links) = links(workers, 1, &stop);
         let counters: Vec<_> = (0..workers).map(|_| Arc::new(Counters::new(SLOTS))).collect();
         let (table, clock) = (TableSize { connections: 8192 }, Clock::start());
         let director = Director::new(16, SLOTS);
-        let losses = Box::new(Vec::new);
+        let loads: Vec<_> = links.iter().map(|links| Arc::clone(&links.load)).collect();
+        let cores = (0..usize::from(workers)).map(|n| n + 8).collect();
+        let watch = Watch::new(loads, cores, Some(2_000_000_000), Vec::new(), Box::new(NoPorts));
         let templates = Arc::new(Templates::new(64, key()));
         let control = Control::new(
             director,
@@ -77,7 +94,7 @@ impl Crew {
             Arc::clone(&templates),
             table,
             clock,
-            losses,
+            watch,
         );
         let (control, _) = control.start().expect("a thread");
         let (outgoing, from_workers) = bounded(WIRE);

@@ -12,6 +12,7 @@ mod laboratory;
 mod ldirectord;
 mod lifecycle;
 mod mon;
+mod ports;
 mod refusal;
 mod settings;
 mod table;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
     cases.extend(hostile::cases());
     cases.extend(ldirectord::cases());
     cases.extend(mon::cases());
+    cases.extend(ports::cases());
     cases.retain(|case| arguments.pick(&case.name));
     if arguments.list {
         for case in &cases {
