@@ -55,7 +55,6 @@ fn ports(lab: &Lab, binaries: &Binaries) -> Result<()> {
     daemon.control().balance(Method::Nat)?;
     let before = listed(daemon.control())?;
     client::fetch(lab, 20)?.check(lab)?;
-    client::download_sum(lab, PATIENCE)?;
     let after = listed(daemon.control())?;
     let mut frames_in = 0;
     for ((facts, before), (_, after)) in before.iter().zip(&after) {
