@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use ctl::load::{Link, PortCounts};
+use ctl::load::{Link, PortCounts, PortRow};
 use ctl::names::NumericNames;
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
@@ -40,7 +40,7 @@ const THEIR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 /// Servers that there is room for.
 pub(crate) const SLOTS: usize = 64;
 /// Frames that the wires hold.
-const WIRE: usize = 8192;
+pub(crate) const WIRE: usize = 8192;
 
 /// The n-th client.
 pub(crate) fn client(n: usize) -> (Ipv4Addr, u16) {
@@ -52,16 +52,33 @@ pub(crate) fn key() -> HashKey {
     HashKey::new([0x1234, 0x5678, 0x9abc])
 }
 
-/// Ports in memory count nothing.
-struct NoPorts;
+/// What the port in memory says of itself: that it is there.
+struct OnePort;
 
-impl ReadPorts for NoPorts {
+impl ReadPorts for OnePort {
     fn counts(&self) -> Vec<PortCounts> {
-        Vec::new()
+        vec![PortCounts { missed: 3, ..PortCounts::default() }]
     }
 
     fn links(&self) -> Vec<Link> {
-        Vec::new()
+        vec![Link { is_up: true, ..Link::default() }]
+    }
+}
+
+fn port_row() -> PortRow {
+    PortRow {
+        number: 0,
+        name: "memory0".into(),
+        kind: "memory".into(),
+        driver: "none".into(),
+        mac: OUR_MAC,
+        addresses: Vec::new(),
+        mtu: 1500,
+        receive_queues: 1,
+        transmit_queues: 1,
+        link: Link::default(),
+        total: PortCounts::default(),
+        per_second: PortCounts::default(),
     }
 }
 
@@ -85,7 +102,8 @@ impl Crew {
         let director = Director::new(16, SLOTS);
         let loads: Vec<_> = links.iter().map(|links| Arc::clone(&links.load)).collect();
         let cores = (0..usize::from(workers)).map(|n| n + 8).collect();
-        let watch = Watch::new(loads, cores, Some(2_000_000_000), Vec::new(), Box::new(NoPorts));
+        let ports = vec![port_row()];
+        let watch = Watch::new(loads, cores, Some(2_000_000_000), ports, Box::new(OnePort));
         let templates = Arc::new(Templates::new(64, key()));
         let control = Control::new(
             director,
