@@ -84,8 +84,8 @@ fn ports(lab: &Lab, binaries: &Binaries) -> Result<()> {
 
 /// The worker's row of a table: the number behind each heading's word.
 fn row(text: &str, table: &str) -> Result<Vec<String>> {
-    let lines = text.lines().skip_while(|line| !line.starts_with(table));
-    let row = lines.skip(2).next().with_context(|| format!("no {table}:\n{text}"))?;
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(table));
+    let row = lines.nth(2).with_context(|| format!("no {table}:\n{text}"))?;
     Ok(row.split_whitespace().filter(|word| *word != "%").map(str::to_owned).collect())
 }
 
