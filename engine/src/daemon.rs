@@ -23,7 +23,7 @@ use dataplane::verdict::ShardId;
 
 use crate::clock::Clock;
 use crate::config::{Config, PortConfig};
-use crate::control::{Control, ControlSocket, Deadline, Files, Remote, SavedTable, Saver, Watch};
+use crate::control::{Control, ControlSocket, Deadline, Files, Gauges, Remote, SavedTable, Saver};
 use crate::links::links;
 use crate::machine::{Machine, rule_words};
 use crate::port::dpdk::{
@@ -72,7 +72,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
     let mut director = Director::new(config.services, config.servers);
     director.set_broadcasts(plan.topology.broadcasts());
     let table = TableSize { connections: config.connections };
-    let watch = Watch::new(
+    let gauges = Gauges::new(
         worker_links.iter().map(|links| Arc::clone(&links.load)).collect(),
         placement.cores.iter().map(|core| core.id).collect(),
         eal.tsc_hz(),
@@ -86,7 +86,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         Arc::clone(&plan.templates),
         table,
         plan.clock,
-        watch,
+        gauges,
     );
     let (control, control_thread) = control.start().map_err(|error| text(&error))?;
 

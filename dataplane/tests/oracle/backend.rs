@@ -6,6 +6,7 @@ use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
 };
 use ctl::command::{Change, DaemonSpec, Role, Timeouts};
+use ctl::load::{PortRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
 use ctl::refusal::Refusal;
 use dataplane::command::Command;
@@ -175,6 +176,14 @@ impl Backend for World {
 
     fn frames(&mut self) -> Result<FrameCounts, Refusal> {
         Ok(FrameCounts::default())
+    }
+
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn workers(&mut self) -> Result<Workers, Refusal> {
+        Ok(Workers::default())
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

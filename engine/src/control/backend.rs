@@ -129,17 +129,17 @@ impl Backend for Remote {
                 answered: sum(&|counters| counters.answered.get()),
                 limited: sum(&|counters| counters.limited.get()),
                 drops: drops.collect(),
-                ports: control.watch.losses(),
+                ports: control.gauges.losses(),
             }
         })
     }
 
     fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
-        self.ask(|control| control.watch.ports())
+        self.ask(|control| control.gauges.ports())
     }
 
     fn workers(&mut self) -> Result<Workers, Refusal> {
-        self.ask(|control| control.watch.workers(&control.counters))
+        self.ask(|control| control.gauges.workers(&control.counters))
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

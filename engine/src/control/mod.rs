@@ -5,11 +5,11 @@ mod clients;
 mod daemons;
 mod deadline;
 mod files;
+mod gauges;
 mod journal;
 mod saved;
 mod socket;
 mod truth;
-mod watch;
 
 use std::sync::Arc;
 use std::thread;
@@ -41,9 +41,9 @@ use truth::Truth;
 pub use backend::Remote;
 pub use deadline::Deadline;
 pub use files::Files;
+pub use gauges::Gauges;
 pub use saved::{SavedTable, Saver};
 pub use socket::{ControlSocket, SocketError};
-pub use watch::Watch;
 
 /// Requests that may wait for the control thread.
 const WAITING: usize = 64;
@@ -69,7 +69,7 @@ pub struct Control {
     templates: Arc<Templates>,
     table: TableSize,
     clock: Clock,
-    watch: Watch,
+    gauges: Gauges,
 }
 
 /// A way to the control thread.
@@ -103,7 +103,7 @@ impl Control {
         templates: Arc<Templates>,
         table: TableSize,
         clock: Clock,
-        watch: Watch,
+        gauges: Gauges,
     ) -> Self {
         let truth = Truth::new(director);
         let configured = (Settings::default(), Arc::default());
@@ -117,7 +117,7 @@ impl Control {
             templates,
             table,
             clock,
-            watch,
+            gauges,
         }
     }
 
@@ -153,7 +153,7 @@ impl Control {
 
     /// Work of every second.
     fn keep_house(&mut self, round: u32) {
-        self.watch.look(&self.counters);
+        self.gauges.look(&self.counters);
         let now = self.clock.now();
         let commands = self.truth.director.forget_deleted(now);
         self.broadcast(commands);

@@ -21,7 +21,7 @@ use dataplane::shard::{Shard, ShardConfig};
 use dataplane::template::Templates;
 use dataplane::verdict::{PortId, ShardId};
 use engine::clock::Clock;
-use engine::control::{Control, Handle, Remote, Watch};
+use engine::control::{Control, Gauges, Handle, Remote};
 use engine::links::links;
 use engine::port::ReadPorts;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
@@ -103,7 +103,7 @@ impl Crew {
         let loads: Vec<_> = links.iter().map(|links| Arc::clone(&links.load)).collect();
         let cores = (0..usize::from(workers)).map(|n| n + 8).collect();
         let ports = vec![port_row()];
-        let watch = Watch::new(loads, cores, Some(2_000_000_000), ports, Box::new(OnePort));
+        let gauges = Gauges::new(loads, cores, Some(2_000_000_000), ports, Box::new(OnePort));
         let templates = Arc::new(Templates::new(64, key()));
         let control = Control::new(
             director,
@@ -112,7 +112,7 @@ impl Crew {
             Arc::clone(&templates),
             table,
             clock,
-            watch,
+            gauges,
         );
         let (control, _) = control.start().expect("a thread");
         let (outgoing, from_workers) = bounded(WIRE);

@@ -10,8 +10,8 @@ use dataplane::counters::Counters;
 use crate::load::{Load, UNKNOWN};
 use crate::port::ReadPorts;
 
-/// A watch over workers and ports. Lists of ports are empty once these are closed.
-pub struct Watch {
+/// What shows the state of workers and ports. Lists of ports are empty once these are closed.
+pub struct Gauges {
     loads: Vec<Arc<Load>>,
     cores: Vec<usize>,
     tsc_hz: Option<u64>,
@@ -30,7 +30,7 @@ struct Sample {
     workers: Vec<WorkerCounts>,
 }
 
-impl Watch {
+impl Gauges {
     /// Watches workers, which run on `cores`, and ports; of these everything is given but links and
     /// counts.
     #[must_use]
