@@ -13,6 +13,7 @@ use dataplane::verdict::DropReason;
 use crate::command::{Change, DaemonSpec, Role, Timeouts};
 use crate::drain::{self, State};
 use crate::explain::Explanation;
+use crate::load::{PortRow, Workers};
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
 use crate::trace::{self, Taken, TraceError};
@@ -50,6 +51,10 @@ pub trait Backend {
     fn daemons(&mut self) -> Result<Vec<DaemonRow>, Refusal>;
     /// What became of all frames since the start.
     fn frames(&mut self) -> Result<FrameCounts, Refusal>;
+    /// Every port, in the order of the configuration.
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal>;
+    /// Every worker.
+    fn workers(&mut self) -> Result<Workers, Refusal>;
     /// The rules that give packets firewall marks, in order.
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal>;
     /// Changes these rules, by [`MarkChange::apply`].

@@ -119,6 +119,8 @@ Called as pollvsadm, there is also
                              each step of the next N packets (default: 10), from and to that client,
                              on their way to or from that service (-t or -u); ends after so many
                              seconds (default: 60)
+  pollvsadm ports            every port: device, link, frames and bytes, what it lost
+  pollvsadm workers          every worker: how busy, its frames and what they cost, its queues
   pollvsadm --sysctl [NAME[=VALUE]]...
                              read or set net.ipv4.vs.NAME, all of them without a name; nothing is
                              set when one word is wrong
@@ -141,8 +143,8 @@ RULE is made of the words of iptables' table mangle, chain PREROUTING; the last 
       --set-mark MARK        the mark, 0 to 4294967295, or in hexadecimal: 0x1
 Words that say no more, such as -t mangle, -m tcp and the jump to MARK, may stand as iptables has them.
 
-With --json anywhere in the line, a list (-L, drops, --sysctl, mark -L), explain, or the end of
-drain is one JSON document, and trace prints one for each packet, a line each.
+With --json anywhere in the line, a list (-L, drops, ports, workers, --sysctl, mark -L), explain,
+or the end of drain is one JSON document, and trace prints one for each packet, a line each.
 
 The very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).

@@ -12,7 +12,7 @@
 //! | `mark`, which ipvsadm lacks | [`mark`] |
 //! | `explain` and `trace`, which ipvsadm lacks | [`explain`], [`trace`] |
 //! | `drain`, which ipvsadm lacks | [`drain`] |
-//! | rows of the back end to text, or with `--json` to JSON | [`mod@print`], `json` |
+//! | rows of the back end, those of ports and workers in [`load`], to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
 //! The daemon implements [`backend::Backend`] and accepts connections; `pollvsadm` is a few lines over [`client`].
@@ -26,6 +26,7 @@ pub mod drain;
 pub mod explain;
 pub mod help;
 mod json;
+pub mod load;
 pub mod mark;
 pub mod names;
 pub mod print;

@@ -8,6 +8,7 @@ use dataplane::settings::Settings;
 use crate::backend::{Backend, ConnectionRow, DaemonRow, FrameCounts, ServiceRow, Table, Totals};
 use crate::command::{Change, Timeouts};
 use crate::explain::Explanation;
+use crate::load::{PortRow, Workers};
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
 use crate::trace::{self, Taken, TraceError};
@@ -74,6 +75,14 @@ impl<B: Backend> Backend for ReadOnly<B> {
 
     fn frames(&mut self) -> Result<FrameCounts, Refusal> {
         self.0.frames()
+    }
+
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
+        self.0.ports()
+    }
+
+    fn workers(&mut self) -> Result<Workers, Refusal> {
+        self.0.workers()
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

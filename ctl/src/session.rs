@@ -110,11 +110,9 @@ pub(crate) fn beyond_ipvsadm(
         "trace" => Some(trace::answer(words, false, backend, names)),
         "mark" => Some(mark::answer(words, backend, names)),
         "drain" => Some(drain::answer(words, false, backend, names)),
-        "drops" => Some(match (words, backend.frames()) {
-            ([], Ok(counts)) => Reply::output(print::frames(&counts)),
-            ([], Err(refusal)) => Reply::failure(NO_LIST, Operation::Service.message(refusal)),
-            ([word, ..], _) => Reply::error(&format!("unexpected argument {word}")),
-        }),
+        "drops" => Some(plain(words, || Ok(print::frames(&backend.frames()?)))),
+        "ports" => Some(plain(words, || Ok(print::ports(&backend.ports()?)))),
+        "workers" => Some(plain(words, || Ok(print::workers(&backend.workers()?)))),
         "--sysctl" => Some(match settings::answer(words, backend) {
             Ok(answer) => {
                 Reply { stderr: answer.notes.into_bytes(), ..Reply::output(answer.lines) }
@@ -122,6 +120,14 @@ pub(crate) fn beyond_ipvsadm(
             Err(problem) => problem.reply(),
         }),
         _ => None,
+    }
+}
+
+/// The reply to a listing that takes no words.
+fn plain(words: &[String], list: impl FnOnce() -> Result<String, Refusal>) -> Reply {
+    match words {
+        [] => reading(list().map_err(Some)).0,
+        [word, ..] => Reply::error(&format!("unexpected argument {word}")),
     }
 }
 

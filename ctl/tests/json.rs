@@ -112,13 +112,15 @@ fn sample() -> Toy {
     toy
 }
 
-const LISTS: [(&str, &str); 12] = [
+const LISTS: [(&str, &str); 14] = [
     ("-L", "pollvs/services/1"),
     ("-L -t 10.0.0.1:http", "pollvs/service/1"),
     ("-L -c", "pollvs/connections/1"),
     ("-L --timeout", "pollvs/timeouts/1"),
     ("-L --daemon", "pollvs/daemons/1"),
     ("drops", "pollvs/drops/1"),
+    ("ports", "pollvs/ports/1"),
+    ("workers", "pollvs/workers/1"),
     ("--sysctl", "pollvs/sysctl/1"),
     ("mark", "pollvs/marks/1"),
     ("explain -t 10.0.0.1:80 --from 10.9.0.1:40000", "pollvs/explain/1"),
@@ -171,6 +173,7 @@ fn check(
     let fits = match kind {
         "text" => value.is_string(),
         "integer" => value.is_u64(),
+        "number" => value.is_f64(),
         "boolean" => value.is_boolean(),
         table => {
             let documented = tables.get(table).unwrap_or_else(|| panic!("no table {table}"));
@@ -195,6 +198,12 @@ fn the_reference_has_the_fields_that_are_printed_and_no_others() {
         let document = document(&format!("pollvsadm --json {line}"), &mut toy);
         assert_eq!(document["schema"], schema, "{line}");
         check(&document, schema, schema, &mut seen, &tables);
+        if line == "workers" {
+            // On a machine without a counter of cycles.
+            toy.tsc_hz = None;
+            let document = self::document("pollvsadm --json workers", &mut toy);
+            check(&document, schema, schema, &mut seen, &tables);
+        }
         let row = format!(" | `{schema}` |");
         let mut commands = REFERENCE.lines().filter(|line| line.ends_with(&row));
         let command = line.split_inclusive(' ').next().expect("a word").trim_end();
@@ -357,6 +366,34 @@ fn settings() {
 }
 
 #[test]
+fn ports_and_workers() {
+    let mut toy = Toy::default();
+    let ports = document("pollvsadm ports --json", &mut toy);
+    let first = &ports["ports"][0];
+    assert_eq!(first["total"]["frames_in"], 9_007_199_254_740_993_u64);
+    assert_eq!(
+        (&first["total"]["missed"], &first["per_second"]["bytes_out"]),
+        (&json!(3), &json!(1500))
+    );
+    assert_eq!(first["mac"], "02:00:00:00:00:01");
+    let tagged = json!({"network": "2001:db8::1/64", "vlan": 5});
+    assert_eq!(first["addresses"], json!([{"network": "10.0.0.254/8", "vlan": null}, tagged]));
+    assert_eq!((&first["link_up"], &first["link_speed_mbps"]), (&json!(true), &json!(10_000)));
+    let workers = document("pollvsadm --json workers", &mut toy);
+    let total = json!({
+        "polls": 100, "busy_polls": 20, "bursts": 30, "frames": 90, "transmitted": 80,
+        "handed_over": 10, "busy_ns": 4500, "run_ns": 30_000, "busy_share": 0.15,
+        "frames_per_burst": 3.0, "ns_per_frame": 50.0, "cycles_per_frame": 150.0,
+    });
+    assert_eq!(workers["workers"][0]["total"], total);
+    assert_eq!(workers["workers"][1]["total"]["ns_per_frame"], Value::Null);
+    assert_eq!(
+        (&workers["tsc_hz"], &workers["workers"][0]["core"]),
+        (&json!(3_000_000_000_u64), &json!(6))
+    );
+}
+
+#[test]
 fn failures_are_those_of_the_text() {
     for line in [
         "-L -f 9",
@@ -364,6 +401,8 @@ fn failures_are_those_of_the_text() {
         "-L extra",
         "-q",
         "drops now",
+        "ports now",
+        "workers -n",
         "--sysctl nosuch",
         "--sysctl sloppy_tcp nosuch sync_threshold",
         "mark -L -i eth0",

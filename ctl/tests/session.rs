@@ -2,7 +2,9 @@
 
 mod toy;
 
+use ctl::backend::Backend;
 use ctl::names::NumericNames;
+use ctl::read_only::ReadOnly;
 use ctl::refusal::Refusal;
 use ctl::session::{run, run_with_input};
 use toy::{Toy, words};
@@ -86,6 +88,30 @@ fn drops_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
     assert_eq!(of_ports.split_whitespace().nth(1), Some("11"));
     assert_eq!(run(&words("pollvsadm drops now"), &mut toy, &NumericNames).status, 2);
     assert_eq!(run(&words("/sbin/ipvsadm drops"), &mut toy, &NumericNames).status, 255);
+}
+
+#[test]
+fn ports_and_workers_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
+    for (list, text) in [
+        ("ports", "port 1: eth0\n  device           AF_PACKET (driver net_af_packet)\n"),
+        ("workers", "\n     0     6             100      20.0 %     15.0 %"),
+    ] {
+        let toy = &mut Toy::default();
+        let ask = |line: &str, backend: &mut dyn Backend| {
+            run(&words(&format!("{line} {list}")), backend, &NumericNames)
+        };
+        let reply = ask("pollvsadm", toy);
+        assert_eq!((reply.status, reply.stderr.as_slice()), (0, &b""[..]), "{list}");
+        let listing = String::from_utf8(reply.stdout.clone()).unwrap();
+        assert!(listing.contains(text), "{listing}");
+        assert_eq!(ask("pollvsadm", &mut ReadOnly(toy.clone())), reply, "{list}");
+        assert_eq!(ask("/sbin/ipvsadm", toy).status, 255, "{list}");
+        toy.broken = Some(Refusal::PermissionDenied);
+        let refused = ask("pollvsadm", toy);
+        assert_eq!((refused.status, refused.stdout.as_slice()), (1, &b""[..]), "{list}");
+    }
+    let extra = run(&words("pollvsadm ports now"), &mut Toy::default(), &NumericNames);
+    assert_eq!((extra.status, extra.stderr.as_slice()), (2, &b"unexpected argument now\n"[..]));
 }
 
 /// Status and texts of a `pollvsadm` line.

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use dataplane::time::{TICKS_PER_SECOND, Tick};
 
+const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND as u64;
+
 /// A clock that starts at tick 0; copies of it agree.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
@@ -18,9 +20,21 @@ impl Clock {
     /// Ticks since the start.
     #[must_use]
     pub fn now(&self) -> Tick {
+        Self::tick(self.now_ns())
+    }
+
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
         let elapsed = self.0.elapsed();
-        let per_tick = 1_000_000_000 / u128::from(TICKS_PER_SECOND);
+        // Enough for 584 years.
+        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+    }
+
+    /// The tick of a moment in nanoseconds since the start.
+    #[must_use]
+    pub fn tick(ns: u64) -> Tick {
         // Wraps as ticks do.
-        Tick((elapsed.as_nanos() / per_tick) as u32)
+        Tick((ns / NS_PER_TICK) as u32)
     }
 }

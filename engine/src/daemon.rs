@@ -7,6 +7,7 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 use ctl::backend::Backend;
+use ctl::load::{Link, PortCounts, PortRow};
 use ctl::names::SystemNames;
 use ctl::read_only::ReadOnly;
 use ctl::{restore, session};
@@ -22,7 +23,7 @@ use dataplane::verdict::ShardId;
 
 use crate::clock::Clock;
 use crate::config::{Config, PortConfig};
-use crate::control::{Control, ControlSocket, Deadline, Files, Remote, SavedTable, Saver};
+use crate::control::{Control, ControlSocket, Deadline, Files, Gauges, Remote, SavedTable, Saver};
 use crate::links::links;
 use crate::machine::{Machine, rule_words};
 use crate::port::dpdk::{
@@ -65,15 +66,22 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
     let eal = Eal::init(&eal_config(config, &devices, set_config)).map_err(|e| text(&e))?;
     let mut set = PortSet::open(&eal, &devices, &names, set_config)?;
     set.ports().iter().for_each(|port| announce(port, config.workers));
-    let plan = Plan::new(config, &facts(config, set.ports()))?;
+    let facts = facts(config, set.ports());
+    let plan = Plan::new(config, &facts)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let go = AtomicBool::new(false);
-    let (commands, worker_links) = links(config.workers, &stop);
+    let (commands, worker_links) = links(config.workers, facts.len(), &stop);
     let mut director = Director::new(config.services, config.servers);
     director.set_broadcasts(plan.topology.broadcasts());
     let table = TableSize { connections: config.connections };
-    let losses = set.losses();
+    let gauges = Gauges::new(
+        worker_links.iter().map(|links| Arc::clone(&links.load)).collect(),
+        placement.cores.iter().map(|core| core.id).collect(),
+        eal.tsc_hz(),
+        port_rows(config, set.ports(), &facts),
+        Box::new(set.reader()),
+    );
     let control = Control::new(
         director,
         commands,
@@ -81,7 +89,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         Arc::clone(&plan.templates),
         table,
         plan.clock,
-        Box::new(move || losses.read()),
+        gauges,
     );
     let (control, control_thread) = control.start().map_err(|error| text(&error))?;
 
@@ -299,6 +307,32 @@ fn facts(config: &Config, ports: &[StartedPort]) -> Vec<PortFacts> {
         PortFacts { id: port.id, mac: port.mac, mtu }
     };
     config.ports.iter().zip(ports).map(facts).collect()
+}
+
+/// What `ports` lists and does not change.
+fn port_rows(config: &Config, ports: &[StartedPort], facts: &[PortFacts]) -> Vec<PortRow> {
+    let row = |((configured, port), facts): ((&PortConfig, &StartedPort), &PortFacts)| {
+        let untagged = configured.addresses.iter().map(|&address| (None, address));
+        let tagged = configured
+            .vlans
+            .iter()
+            .flat_map(|vlan| vlan.addresses.iter().map(move |&address| (Some(vlan.id), address)));
+        PortRow {
+            number: port.id.0,
+            name: port.name.clone(),
+            kind: port.kind.into(),
+            driver: port.driver.clone(),
+            mac: port.mac,
+            addresses: untagged.chain(tagged).collect(),
+            mtu: facts.mtu,
+            receive_queues: port.rx_queues,
+            transmit_queues: port.tx_queues,
+            link: Link::default(),
+            total: PortCounts::default(),
+            per_second: PortCounts::default(),
+        }
+    };
+    config.ports.iter().zip(ports).zip(facts).map(row).collect()
 }
 
 /// Says what became of a port.

@@ -49,6 +49,12 @@ impl<F> Handoff<F> {
         self.incoming.len()
     }
 
+    /// Frames that wait in the rings to this worker.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.incoming.iter().map(|ring| ring.slots() as u64).sum()
+    }
+
     /// Moves frames from a peer to an empty burst.
     pub fn receive<const N: usize>(&mut self, peer: usize, burst: &mut arrayvec::ArrayVec<F, N>) {
         let ring = &mut self.incoming[peer];

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `args`, [`config`], [`tuning`], [`validate`], `machine`, [`placement`] | what was asked for, and whether it can be |
 //! | `daemon` | start, wait, stop |
-//! | [`worker`], [`handoff`], [`links`] | the poll loop, and the ways between workers |
+//! | [`worker`], [`handoff`], [`links`], [`load`] | the poll loop, the ways between workers, how busy they are |
 //! | [`port`] | where frames come from; it has all `unsafe` of the project |
 //! | [`control`] | the control thread, its sockets, the saved table, the files like `/proc` |
 
@@ -19,6 +19,7 @@ pub mod control;
 pub mod daemon;
 pub mod handoff;
 pub mod links;
+pub mod load;
 #[cfg(feature = "dpdk")]
 pub mod machine;
 pub mod origin;

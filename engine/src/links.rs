@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use dataplane::neighbour::Learned;
 
 use crate::handoff::Handoff;
+use crate::load::Load;
 use crate::worker::{Envelope, Links};
 
 /// Commands that may wait for a worker.
@@ -16,7 +17,11 @@ const LEARNED: usize = 256;
 
 /// The channels of control to each worker, and each worker's ends of everything.
 #[must_use]
-pub fn links<F>(workers: u16, stop: &Arc<AtomicBool>) -> (Vec<Sender<Envelope>>, Vec<Links<F>>) {
+pub fn links<F>(
+    workers: u16,
+    ports: usize,
+    stop: &Arc<AtomicBool>,
+) -> (Vec<Sender<Envelope>>, Vec<Links<F>>) {
     let count = usize::from(workers);
     let (senders, receivers): (Vec<Sender<Envelope>>, Vec<Receiver<Envelope>>) =
         (0..count).map(|_| bounded(COMMANDS)).unzip();
@@ -33,6 +38,7 @@ pub fn links<F>(workers: u16, stop: &Arc<AtomicBool>) -> (Vec<Sender<Envelope>>,
         learned,
         peers: peers_of(n),
         stop: Arc::clone(stop),
+        load: Arc::new(Load::new(ports)),
     });
     (senders, links.collect())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{process, thread};
+use std::{mem, process, thread};
 
 use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender};
@@ -18,6 +18,7 @@ use dataplane::verdict::{DropReason, PortId, Verdict};
 
 use crate::clock::Clock;
 use crate::handoff::Handoff;
+use crate::load::{Depths, Load, Meter};
 use crate::port::prefetch::prefetch;
 use crate::port::{Burst, Ports};
 
@@ -60,6 +61,8 @@ pub struct Links<F> {
     pub peers: Vec<Sender<Learned>>,
     /// Set when the daemon stops.
     pub stop: Arc<AtomicBool>,
+    /// What the worker shows of itself.
+    pub load: Arc<Load>,
 }
 
 /// A worker: a shard, its ports and its links.
@@ -70,6 +73,9 @@ pub struct Worker<P: Ports> {
     counters: Arc<Counters>,
     clock: Clock,
     idle: Idle,
+    /// Bursts since the last look at the clock.
+    bursts: u64,
+    depths: Depths,
 }
 
 impl<P: Ports> Worker<P> {
@@ -82,8 +88,9 @@ impl<P: Ports> Worker<P> {
         clock: Clock,
         idle: Idle,
     ) -> Self {
-        let outbox = Outbox::new(ports, Arc::clone(&counters));
-        Self { shard, outbox, links, counters, clock, idle }
+        let outbox = Outbox::new(ports, Arc::clone(&counters), Arc::clone(&links.load));
+        let depths = Depths::default();
+        Self { shard, outbox, links, counters, clock, idle, bursts: 0, depths }
     }
 
     /// Carries out commands, but leaves frames at the ports, until `go` is set or the daemon stops.
@@ -105,12 +112,16 @@ impl<P: Ports> Worker<P> {
     /// control socket but forwards nothing would keep a standby from taking over.
     pub fn run(&mut self) {
         let _guard = AbortOnPanic;
-        let mut now = self.clock.now();
+        let now_ns = self.clock.now_ns();
+        let (mut now, mut meter) = (Clock::tick(now_ns), Meter::start(now_ns));
         let (mut turn, mut idle_turns) = (0_u32, 0_u32);
         loop {
             let busy = self.turn(now);
+            meter.turn(busy);
             if turn.is_multiple_of(TURNS_PER_LOOK) || !busy {
-                now = self.clock.now();
+                let now_ns = self.clock.now_ns();
+                now = Clock::tick(now_ns);
+                meter.look(now_ns, mem::take(&mut self.bursts), &self.links.load);
                 self.look_around(now);
                 if self.links.stop.load(Ordering::Relaxed) {
                     return;
@@ -120,6 +131,7 @@ impl<P: Ports> Worker<P> {
             idle_turns = if busy { 0 } else { idle_turns.saturating_add(1) };
             if idle_turns >= IDLE_TURNS && self.idle == Idle::Yield {
                 thread::yield_now();
+                meter.pass(self.clock.now_ns(), &self.links.load);
             }
         }
     }
@@ -146,6 +158,7 @@ impl<P: Ports> Worker<P> {
         if burst.is_empty() {
             return false;
         }
+        self.bursts += 1;
         let mut verdicts = [Verdict::Consumed; BURST];
         self.shard.process(now, &self.outbox, burst, &mut verdicts);
         for (frame, verdict) in burst.drain(..).zip(verdicts) {
@@ -186,6 +199,11 @@ impl<P: Ports> Worker<P> {
             // Control has gone when nobody takes the reply: the daemon is stopping.
             let _ = reply.send(self.shard.apply(now, command));
         }
+        if self.depths.is_due(now) {
+            let (rings, queues) = (self.links.handoff.waiting(), self.outbox.ports.waiting());
+            self.depths.look(now, rings, queues, &self.links.load);
+            self.links.load.connections.set(u64::from(self.shard.connections()));
+        }
         self.outbox.flush();
     }
 }
@@ -208,12 +226,13 @@ struct Outbox<P: Ports> {
     outgoing: Vec<(PortId, Burst<P::Frame>)>,
     released: Burst<P::Frame>,
     counters: Arc<Counters>,
+    load: Arc<Load>,
 }
 
 impl<P: Ports> Outbox<P> {
-    fn new(ports: P, counters: Arc<Counters>) -> Self {
+    fn new(ports: P, counters: Arc<Counters>, load: Arc<Load>) -> Self {
         let outgoing = ports.ids().iter().map(|&id| (id, Burst::new())).collect();
-        Self { ports, outgoing, released: ArrayVec::new(), counters }
+        Self { ports, outgoing, released: ArrayVec::new(), counters, load }
     }
 
     fn flush(&mut self) {
@@ -241,6 +260,7 @@ impl<P: Ports> Outbox<P> {
         self.counters.transmitted.add((count - lost) as u64);
         if lost > 0 {
             self.counters.count_drop(DropReason::TransmitFull, lost as u64);
+            self.load.queue_full[place].add(lost as u64);
             self.ports.release(burst);
         }
     }

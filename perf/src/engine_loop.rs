@@ -11,6 +11,7 @@ use dataplane::time::Tick;
 use dataplane::verdict::{DropReason, PortId};
 use engine::clock::Clock;
 use engine::handoff::Handoff;
+use engine::load::Load;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
 use engine::worker::{Idle, Links, Worker};
 
@@ -50,6 +51,7 @@ pub(crate) fn measure() -> Allocations {
         learned,
         peers: Vec::new(),
         stop: Arc::new(AtomicBool::new(false)),
+        load: Arc::new(Load::new(1)),
     };
     let worker =
         Worker::new(shard, ports, links, Arc::clone(&counters), Clock::start(), Idle::Spin);

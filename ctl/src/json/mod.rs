@@ -4,6 +4,7 @@
 
 mod connections;
 mod lists;
+mod load;
 mod packets;
 mod services;
 
@@ -43,10 +44,16 @@ pub(crate) fn answer(argv: &[String], backend: &mut dyn Backend, names: &dyn Nam
 fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Result<Reply, Reply> {
     let words = argv.get(2..).unwrap_or_default();
     match argv.get(1).map(String::as_str) {
-        Some("drops") => match words {
-            [] => Ok(document(&lists::Drops::new(&backend.frames().map_err(no_list)?))),
-            [word, ..] => Err(Reply::error(&format!("unexpected argument {word}"))),
-        },
+        Some(list @ ("drops" | "ports" | "workers")) => {
+            if let [word, ..] = words {
+                return Err(Reply::error(&format!("unexpected argument {word}")));
+            }
+            Ok(match list {
+                "ports" => document(&load::Ports::new(&backend.ports().map_err(no_list)?)),
+                "workers" => document(&load::Workers::new(&backend.workers().map_err(no_list)?)),
+                _ => document(&lists::Drops::new(&backend.frames().map_err(no_list)?)),
+            })
+        }
         Some("explain") => Ok(explain::answer(words, true, backend, names)),
         Some("trace") => Ok(trace::answer(words, true, backend, names)),
         Some("drain") => Ok(drain::answer(words, true, backend, names)),

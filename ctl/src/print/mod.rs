@@ -3,10 +3,12 @@
 mod connections;
 mod frames;
 pub(crate) mod order;
+mod ports;
 pub mod proc;
 mod save;
 mod services;
 pub(crate) mod text;
+mod workers;
 
 use std::fmt::Write;
 
@@ -15,7 +17,9 @@ use crate::command::{ListOptions, Timeouts};
 use crate::names::{Names, NumericNames};
 
 pub use frames::frames;
+pub use ports::ports;
 pub use save::change;
+pub use workers::workers;
 
 /// The version of IPVS that listings name.
 const IPVS_VERSION: &str = "1.2.1";

@@ -12,12 +12,14 @@ use ctl::backend::{
 };
 use ctl::command::{Change, DaemonSpec, Role, SettingChange, Timeouts};
 use ctl::explain::Explanation;
+use ctl::load::{Link, PortCounts, PortRow, WorkerCounts, WorkerRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
 use ctl::trace::{Order, Taken, TraceError};
 use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
+use dataplane::packet::ethernet::Mac;
 use dataplane::service::{Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic};
 use dataplane::settings::Settings;
 use dataplane::verdict::DropReason;
@@ -43,6 +45,7 @@ pub struct Toy {
     /// What traces were told, and what they have seen.
     pub orders: Vec<Order>,
     pub taken: Option<Taken>,
+    pub tsc_hz: Option<u64>,
     /// Every operation is refused for this reason.
     pub broken: Option<Refusal>,
 }
@@ -60,6 +63,7 @@ impl Default for Toy {
             explanations: Vec::new(),
             orders: Vec::new(),
             taken: None,
+            tsc_hz: Some(3_000_000_000),
             broken: None,
         }
     }
@@ -361,6 +365,51 @@ impl Backend for Toy {
             drops: drops.collect(),
             ports: vec![port],
         })
+    }
+
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
+        self.check()?;
+        let prefix = |text: &str| text.parse().expect("a prefix");
+        let known = PortRow {
+            number: 0,
+            name: "eth0".into(),
+            kind: "AF_PACKET".into(),
+            driver: "net_af_packet".into(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            addresses: vec![(None, prefix("10.0.0.254/8")), (Some(5), prefix("2001:db8::1/64"))],
+            mtu: 1500,
+            receive_queues: 1,
+            transmit_queues: 2,
+            link: Link { is_up: true, speed_mbps: Some(10_000), full_duplex: Some(true) },
+            total: PortCounts { frames_in: 9_007_199_254_740_993, missed: 3, ..Default::default() },
+            per_second: PortCounts { bytes_out: 1500, ..Default::default() },
+        };
+        Ok(vec![known.clone(), PortRow { number: 1, link: Link::default(), ..known }])
+    }
+
+    fn workers(&mut self) -> Result<Workers, Refusal> {
+        self.check()?;
+        let total = WorkerCounts {
+            polls: 100,
+            busy_polls: 20,
+            bursts: 30,
+            frames: 90,
+            transmitted: 80,
+            handed_over: 10,
+            busy_ns: 4500,
+            run_ns: 30_000,
+        };
+        let first = WorkerRow {
+            core: 6,
+            connections: 12,
+            total,
+            per_second: total,
+            ring_depth: 4,
+            queue_depth: Some(5),
+            ..WorkerRow::default()
+        };
+        let idle = WorkerRow { number: 1, core: 7, ..WorkerRow::default() };
+        Ok(Workers { tsc_hz: self.tsc_hz, rows: vec![first, idle] })
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

@@ -7,6 +7,7 @@ use ctl::backend::{
 };
 use ctl::command::{Change, DaemonSpec, Role, Timeouts};
 use ctl::explain::Explanation;
+use ctl::load::{PortRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
 use ctl::refusal::Refusal;
 use ctl::trace::{self, Taken, TraceError};
@@ -186,6 +187,14 @@ impl Backend for World {
 
     fn frames(&mut self) -> Result<FrameCounts, Refusal> {
         Ok(FrameCounts::default())
+    }
+
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn workers(&mut self) -> Result<Workers, Refusal> {
+        Ok(Workers::default())
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

@@ -9,6 +9,7 @@ use ctl::backend::{
 use ctl::command::{Change, Timeouts};
 use ctl::drain;
 use ctl::explain::Explanation;
+use ctl::load::{PortRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
 use ctl::trace::{self, Taken, TraceError};
 use dataplane::command::ConnectionInfo;
@@ -132,9 +133,17 @@ impl Backend for Remote {
                 answered: sum(&|counters| counters.answered.get()),
                 limited: sum(&|counters| counters.limited.get()),
                 drops: drops.collect(),
-                ports: (control.losses)(),
+                ports: control.gauges.losses(),
             }
         })
+    }
+
+    fn ports(&mut self) -> Result<Vec<PortRow>, Refusal> {
+        self.ask(|control| control.gauges.ports())
+    }
+
+    fn workers(&mut self) -> Result<Workers, Refusal> {
+        self.ask(|control| control.gauges.workers(&control.counters))
     }
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {

@@ -5,6 +5,7 @@ mod clients;
 mod daemons;
 mod deadline;
 mod files;
+mod gauges;
 mod journal;
 mod saved;
 mod socket;
@@ -16,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ctl::backend::{PortLosses, Table, Totals};
+use ctl::backend::{Table, Totals};
 use ctl::command::Change;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::print;
@@ -42,6 +43,7 @@ use watch::Watch;
 pub use backend::Remote;
 pub use deadline::Deadline;
 pub use files::Files;
+pub use gauges::Gauges;
 pub use saved::{SavedTable, Saver};
 pub use socket::{ControlSocket, SocketError};
 
@@ -69,15 +71,12 @@ pub struct Control {
     templates: Arc<Templates>,
     table: TableSize,
     clock: Clock,
-    losses: ReadLosses,
+    gauges: Gauges,
     /// The trace that runs.
     watch: Option<Watch>,
     /// Traces so far.
     traces: u64,
 }
-
-/// Reads what each port itself has lost.
-pub type ReadLosses = Box<dyn Fn() -> Vec<PortLosses> + Send>;
 
 /// A way to the control thread.
 #[derive(Clone)]
@@ -110,7 +109,7 @@ impl Control {
         templates: Arc<Templates>,
         table: TableSize,
         clock: Clock,
-        losses: ReadLosses,
+        gauges: Gauges,
     ) -> Self {
         let truth = Truth::new(director);
         let configured = (Settings::default(), Arc::default());
@@ -124,7 +123,7 @@ impl Control {
             templates,
             table,
             clock,
-            losses,
+            gauges,
             watch: None,
             traces: 0,
         }
@@ -162,6 +161,7 @@ impl Control {
 
     /// Work of every second.
     fn keep_house(&mut self, round: u32) {
+        self.gauges.look(&self.counters);
         let now = self.clock.now();
         self.end_watch_in_time();
         let commands = self.truth.director.forget_deleted(now);

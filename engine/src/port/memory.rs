@@ -101,4 +101,8 @@ impl Ports for MemoryPorts {
     fn release(&mut self, burst: &mut Burst<MemoryFrame>) {
         burst.clear();
     }
+
+    fn waiting(&self) -> Option<u64> {
+        Some(self.wires.iter().map(|(incoming, _)| incoming.len() as u64).sum())
+    }
 }

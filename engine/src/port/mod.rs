@@ -6,6 +6,7 @@ pub mod memory;
 pub mod prefetch;
 
 use arrayvec::ArrayVec;
+use ctl::load::{Link, PortCounts};
 use dataplane::BURST;
 use dataplane::frame::Frame;
 use dataplane::verdict::PortId;
@@ -28,4 +29,15 @@ pub trait Ports {
     fn allocate(&mut self, length: usize) -> Option<Self::Frame>;
     /// Takes all frames of a burst back.
     fn release(&mut self, burst: &mut Burst<Self::Frame>);
+    /// Frames that wait to be received, at the ports that can say it; `None` when none can.
+    fn waiting(&self) -> Option<u64>;
+}
+
+/// Reads what ports say of themselves, from any thread and in the order of the configuration.
+/// Nothing comes from ports that are closed.
+pub trait ReadPorts: Send {
+    /// What each has counted since it was started; what workers count is left at 0.
+    fn counts(&self) -> Vec<PortCounts>;
+    /// The link of each.
+    fn links(&self) -> Vec<Link>;
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use ctl::load::{Link, PortCounts, PortRow};
 use ctl::names::NumericNames;
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
@@ -20,8 +21,9 @@ use dataplane::shard::{Shard, ShardConfig};
 use dataplane::template::Templates;
 use dataplane::verdict::{PortId, ShardId};
 use engine::clock::Clock;
-use engine::control::{Control, Handle, Remote};
+use engine::control::{Control, Gauges, Handle, Remote};
 use engine::links::links;
+use engine::port::ReadPorts;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
 use engine::worker::{Idle, Worker};
 
@@ -38,7 +40,7 @@ const THEIR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 /// Servers that there is room for.
 pub(crate) const SLOTS: usize = 64;
 /// Frames that the wires hold.
-const WIRE: usize = 8192;
+pub(crate) const WIRE: usize = 8192;
 
 /// The n-th client.
 pub(crate) fn client(n: usize) -> (Ipv4Addr, u16) {
@@ -48,6 +50,36 @@ pub(crate) fn client(n: usize) -> (Ipv4Addr, u16) {
 /// The hash key of all workers.
 pub(crate) fn key() -> HashKey {
     HashKey::new([0x1234, 0x5678, 0x9abc])
+}
+
+/// What the port in memory says of itself: that it is there.
+struct OnePort;
+
+impl ReadPorts for OnePort {
+    fn counts(&self) -> Vec<PortCounts> {
+        vec![PortCounts { missed: 3, ..PortCounts::default() }]
+    }
+
+    fn links(&self) -> Vec<Link> {
+        vec![Link { is_up: true, ..Link::default() }]
+    }
+}
+
+fn port_row() -> PortRow {
+    PortRow {
+        number: 0,
+        name: "memory0".into(),
+        kind: "memory".into(),
+        driver: "none".into(),
+        mac: OUR_MAC,
+        addresses: Vec::new(),
+        mtu: 1500,
+        receive_queues: 1,
+        transmit_queues: 1,
+        link: Link::default(),
+        total: PortCounts::default(),
+        per_second: PortCounts::default(),
+    }
 }
 
 /// Workers that are not running yet, and the far ends of all that they are joined to.
@@ -64,11 +96,14 @@ pub(crate) struct Crew {
 impl Crew {
     pub(crate) fn new(workers: u16) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (commands, links) = links(workers, &stop);
+        let (commands, links) = links(workers, 1, &stop);
         let counters: Vec<_> = (0..workers).map(|_| Arc::new(Counters::new(SLOTS))).collect();
         let (table, clock) = (TableSize { connections: 8192 }, Clock::start());
         let director = Director::new(16, SLOTS);
-        let losses = Box::new(Vec::new);
+        let loads: Vec<_> = links.iter().map(|links| Arc::clone(&links.load)).collect();
+        let cores = (0..usize::from(workers)).map(|n| n + 8).collect();
+        let ports = vec![port_row()];
+        let gauges = Gauges::new(loads, cores, Some(2_000_000_000), ports, Box::new(OnePort));
         let templates = Arc::new(Templates::new(64, key()));
         let control = Control::new(
             director,
@@ -77,7 +112,7 @@ impl Crew {
             Arc::clone(&templates),
             table,
             clock,
-            losses,
+            gauges,
         );
         let (control, _) = control.start().expect("a thread");
         let (outgoing, from_workers) = bounded(WIRE);

@@ -17,6 +17,7 @@ mod ldirectord;
 mod lifecycle;
 mod mon;
 mod packets;
+mod ports;
 mod refusal;
 mod saved;
 mod settings;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
     cases.extend(ldirectord::cases());
     cases.extend(mon::cases());
     cases.extend(packets::cases());
+    cases.extend(ports::cases());
     cases.retain(|case| arguments.pick(&case.name));
     if arguments.list {
         for case in &cases {

@@ -4,6 +4,8 @@ use core::fmt;
 use std::fs;
 use std::path::Path;
 
+use ctl::load::Link;
+
 /// A device as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -85,11 +87,20 @@ impl Device {
         self.attribute("mtu")?.parse().ok()
     }
 
-    /// Whether the interface has a carrier; `None` when Linux does not say.
-    pub(super) fn linux_carrier(&self) -> Option<bool> {
+    /// The interface's link as Linux sees it; DPDK makes one up.
+    pub(super) fn linux_link(&self) -> Option<Link> {
         let Self::Interface(_) = self else { return None };
-        // Unreadable while the interface is down.
-        Some(self.attribute("carrier").is_some_and(|carrier| carrier == "1"))
+        Some(Link {
+            // Unreadable while the interface is down.
+            is_up: self.attribute("carrier").is_some_and(|carrier| carrier == "1"),
+            // -1 or unreadable when it is not known.
+            speed_mbps: self.attribute("speed").and_then(|speed| speed.parse().ok()),
+            full_duplex: match self.attribute("duplex").as_deref() {
+                Some("full") => Some(true),
+                Some("half") => Some(false),
+                _ => None,
+            },
+        })
     }
 
     fn attribute(&self, attribute: &str) -> Option<String> {

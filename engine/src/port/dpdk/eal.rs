@@ -118,6 +118,13 @@ impl Eal {
         Ok(Self { hugepages })
     }
 
+    /// Cycles per second of the time stamp counter; `None` where there is none.
+    #[must_use]
+    pub fn tsc_hz(&self) -> Option<u64> {
+        // SAFETY: the environment is initialised, and has measured it then.
+        Some(unsafe { ffi::pv_tsc_hz() }).filter(|&hz| hz > 0)
+    }
+
     /// Whether frames lie in hugepages.
     #[must_use]
     pub fn uses_hugepages(&self) -> bool {

@@ -63,24 +63,48 @@ const _: () = assert!(offset_of!(RawPortInfo, tx_queues_max) == 42);
 const _: () = assert!(offset_of!(RawPortInfo, can_rss) == 44);
 const _: () = assert!(offset_of!(RawPortInfo, can_checksum) == 45);
 
-/// `struct pv_port_losses`.
+/// `struct pv_port_counts`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-pub(super) struct RawPortLosses {
+pub(super) struct RawPortCounts {
+    pub(super) frames_in: u64,
+    pub(super) bytes_in: u64,
+    pub(super) frames_out: u64,
+    pub(super) bytes_out: u64,
     pub(super) missed: u64,
     pub(super) receive_errors: u64,
     pub(super) no_buffer: u64,
     pub(super) transmit_errors: u64,
 }
 
-const _: () = assert!(size_of::<RawPortLosses>() == 32);
-const _: () = assert!(offset_of!(RawPortLosses, receive_errors) == 8);
-const _: () = assert!(offset_of!(RawPortLosses, no_buffer) == 16);
-const _: () = assert!(offset_of!(RawPortLosses, transmit_errors) == 24);
+const _: () = assert!(size_of::<RawPortCounts>() == 64);
+const _: () = assert!(offset_of!(RawPortCounts, frames_in) == 0);
+const _: () = assert!(offset_of!(RawPortCounts, bytes_in) == 8);
+const _: () = assert!(offset_of!(RawPortCounts, frames_out) == 16);
+const _: () = assert!(offset_of!(RawPortCounts, bytes_out) == 24);
+const _: () = assert!(offset_of!(RawPortCounts, missed) == 32);
+const _: () = assert!(offset_of!(RawPortCounts, receive_errors) == 40);
+const _: () = assert!(offset_of!(RawPortCounts, no_buffer) == 48);
+const _: () = assert!(offset_of!(RawPortCounts, transmit_errors) == 56);
+
+/// `struct pv_port_link`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct RawPortLink {
+    pub(super) speed_mbps: u32,
+    pub(super) is_up: u8,
+    pub(super) full_duplex: u8,
+}
+
+const _: () = assert!(size_of::<RawPortLink>() == 8);
+const _: () = assert!(offset_of!(RawPortLink, speed_mbps) == 0);
+const _: () = assert!(offset_of!(RawPortLink, is_up) == 4);
+const _: () = assert!(offset_of!(RawPortLink, full_duplex) == 5);
 
 unsafe extern "C" {
     pub(super) fn pv_errno() -> c_int;
     pub(super) fn pv_strerror(error: c_int) -> *const c_char;
+    pub(super) fn pv_tsc_hz() -> u64;
     pub(super) fn pv_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int;
     pub(super) fn pv_probe(devargs: *const c_char) -> c_int;
     pub(super) fn pv_port_by_name(name: *const c_char, port: *mut u16) -> c_int;
@@ -98,13 +122,14 @@ unsafe extern "C" {
         descriptors: u16,
         pool: *mut RawPool,
     ) -> c_int;
-    pub(super) fn pv_port_losses(port: u16, losses: *mut RawPortLosses) -> c_int;
-    pub(super) fn pv_port_is_up(port: u16) -> c_int;
+    pub(super) fn pv_port_counts(port: u16, counts: *mut RawPortCounts) -> c_int;
+    pub(super) fn pv_port_link(port: u16, link: *mut RawPortLink);
     pub(super) fn pv_port_close(port: u16);
     pub(super) fn pv_thread_register() -> c_int;
     pub(super) fn pv_thread_unregister();
     pub(super) fn pv_rx_burst(port: u16, queue: u16, mbufs: *mut *mut RawMbuf, count: u16) -> u16;
     pub(super) fn pv_tx_burst(port: u16, queue: u16, mbufs: *mut *mut RawMbuf, count: u16) -> u16;
+    pub(super) fn pv_rx_queue_count(port: u16, queue: u16) -> c_int;
     pub(super) fn pv_alloc(pool: *mut RawPool) -> *mut RawMbuf;
     pub(super) fn pv_free_bulk(mbufs: *mut *mut RawMbuf, count: c_uint);
 }

@@ -16,6 +16,6 @@ mod size;
 pub use device::{Device, DeviceError};
 pub use eal::{Eal, EalConfig, EalError, FrameMemory, Hugepages};
 pub use mbuf::Mbuf;
-pub use ports::{LossReader, PortSet, StartedPort};
+pub use ports::{PortReader, PortSet, StartedPort};
 pub use queues::{DpdkPorts, Queues};
 pub use size::PortSetConfig;

@@ -3,18 +3,19 @@
 use core::ffi::{CStr, c_int};
 use core::ptr::NonNull;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ctl::backend::PortLosses;
+use ctl::load::{Link, PortCounts};
 use dataplane::packet::ethernet::Mac;
 use dataplane::verdict::PortId;
 
 use super::device::{AF_PACKET, Candidate, Device};
 use super::eal::{Eal, describe, last_error};
-use super::ffi::{self, RawPool, RawPortInfo, RawPortLosses};
+use super::ffi::{self, RawPool, RawPortCounts, RawPortInfo, RawPortLink};
 use super::queues::Queues;
 use super::size::{DESCRIPTORS, POOL_CACHE, PortSetConfig};
 use crate::config::MTU_MAX;
+use crate::port::ReadPorts;
 use crate::privilege;
 
 /// Largest IP packet in a slot of DPDK's AF_PACKET ring, whose 2048 bytes hold headers of the
@@ -62,12 +63,12 @@ pub struct PortSet<'eal> {
     workers: u16,
     /// For each port, what its transmit queues are locked by when workers share them.
     tx_locks: Vec<Option<Mutex<()>>>,
-    losses: LossReader,
+    reader: PortReader,
 }
 
-/// Reads what ports have lost, from any thread; ports that are closed have lost nothing.
+/// Reads links and counts of the ports that are open.
 #[derive(Clone, Default)]
-pub struct LossReader(Arc<Mutex<Vec<(PortId, String)>>>);
+pub struct PortReader(Arc<Mutex<Vec<(PortId, Device)>>>);
 
 #[derive(Clone, Copy)]
 pub(super) struct Pool(NonNull<RawPool>);
@@ -99,13 +100,13 @@ impl<'eal> PortSet<'eal> {
             ports: Vec::new(),
             workers: config.workers,
             tx_locks: Vec::new(),
-            losses: LossReader::default(),
+            reader: PortReader::default(),
         };
         for (device, name) in devices.iter().zip(names) {
             let port = set.start(device, name)?;
             let shared = port.tx_queues < config.workers;
             set.tx_locks.push(shared.then(Mutex::default));
-            set.losses.lock().push((port.id, port.name.clone()));
+            set.reader.lock().push((port.id, device.clone()));
             set.ports.push(port);
         }
         Ok(set)
@@ -117,10 +118,10 @@ impl<'eal> PortSet<'eal> {
         &self.ports
     }
 
-    /// Reads the ports' losses as long as they are open.
+    /// Reads the ports' links and counts as long as they are open.
     #[must_use]
-    pub fn losses(&self) -> LossReader {
-        self.losses.clone()
+    pub fn reader(&self) -> PortReader {
+        self.reader.clone()
     }
 
     /// Every worker's queues: each queue has one owner.
@@ -143,8 +144,6 @@ impl<'eal> PortSet<'eal> {
                 }
             };
             let driver = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
-            // SAFETY: the port is started.
-            let dpdk_is_up = || unsafe { ffi::pv_port_is_up(id) } != 0;
             return Ok(StartedPort {
                 id: PortId(id),
                 name: name.to_owned(),
@@ -153,7 +152,7 @@ impl<'eal> PortSet<'eal> {
                 mac: Mac(info.mac),
                 mtu: device.linux_mtu().unwrap_or(u32::from(info.mtu)),
                 mtu_max: if kind == AF_PACKET { AF_PACKET_MTU_MAX } else { MTU_MAX },
-                is_up: device.linux_carrier().unwrap_or_else(dpdk_is_up),
+                is_up: link(PortId(id), device).is_up,
                 has_rss: info.can_rss != 0,
                 has_checksum: info.can_checksum != 0,
                 rx_queues: queues.0,
@@ -193,8 +192,8 @@ type Started = (u16, RawPortInfo, (u16, u16));
 
 impl Drop for PortSet<'_> {
     fn drop(&mut self) {
-        // Whoever reads losses is done with the ports before they are closed.
-        self.losses.lock().clear();
+        // Whoever reads of the ports is done with them before they are closed.
+        self.reader.lock().clear();
         for port in &self.ports {
             // SAFETY: the port was started by this set, and queues borrow the set, so that no
             // worker has any.
@@ -203,30 +202,54 @@ impl Drop for PortSet<'_> {
     }
 }
 
-impl LossReader {
-    /// What each port has lost since it was started.
-    #[must_use]
-    pub fn read(&self) -> Vec<PortLosses> {
+impl PortReader {
+    fn lock(&self) -> MutexGuard<'_, Vec<(PortId, Device)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadPorts for PortReader {
+    fn counts(&self) -> Vec<PortCounts> {
         let ports = self.lock();
-        let losses = |(id, name): &(PortId, String)| {
-            let mut raw = RawPortLosses::default();
+        let counts = |(id, _): &(PortId, Device)| {
+            let mut raw = RawPortCounts::default();
             // SAFETY: the port is open while it is listed, and the list is locked; `raw` has the
             // layout that the shim fills. A port that keeps no count leaves zeros.
-            unsafe { ffi::pv_port_losses(id.0, &raw mut raw) };
-            PortLosses {
-                name: name.clone(),
+            unsafe { ffi::pv_port_counts(id.0, &raw mut raw) };
+            PortCounts {
+                frames_in: raw.frames_in,
+                bytes_in: raw.bytes_in,
+                frames_out: raw.frames_out,
+                bytes_out: raw.bytes_out,
                 missed: raw.missed,
                 receive_errors: raw.receive_errors,
                 no_buffer: raw.no_buffer,
                 transmit_errors: raw.transmit_errors,
+                queue_full: 0,
             }
         };
-        ports.iter().map(losses).collect()
+        ports.iter().map(counts).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PortId, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn links(&self) -> Vec<Link> {
+        self.lock().iter().map(|(id, device)| link(*id, device)).collect()
     }
+}
+
+/// The link of a port that is open.
+fn link(id: PortId, device: &Device) -> Link {
+    device.linux_link().unwrap_or_else(|| {
+        let mut raw = RawPortLink::default();
+        // SAFETY: the callers see to it that the port is open; `raw` has the layout that the shim
+        // fills.
+        unsafe { ffi::pv_port_link(id.0, &raw mut raw) };
+        let speed_mbps = Some(raw.speed_mbps).filter(|&speed| speed > 0);
+        Link {
+            is_up: raw.is_up != 0,
+            speed_mbps,
+            full_duplex: speed_mbps.map(|_| raw.full_duplex != 0),
+        }
+    })
 }
 
 /// Makes DPDK find a device, and returns its port.

@@ -156,6 +156,22 @@ impl Ports for DpdkPorts<'_> {
         unsafe { ffi::pv_free_bulk(burst.as_mut_ptr().cast(), burst.len() as u32) };
         burst.clear();
     }
+
+    fn waiting(&self) -> Option<u64> {
+        let mut all = None;
+        for lane in &self.queues.lanes {
+            for &queue in &lane.rx {
+                // SAFETY: the port is started and has the queue, which only this worker uses, on
+                // this very thread.
+                let count = unsafe { ffi::pv_rx_queue_count(lane.id.0, queue) };
+                // Negative when the driver cannot say.
+                if let Ok(count) = u64::try_from(count) {
+                    *all.get_or_insert(0) += count;
+                }
+            }
+        }
+        all
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <rte_bus.h>
+#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -43,21 +44,45 @@ _Static_assert(offsetof(struct pv_port_info, tx_queues_max) == 42, "tx_queues_ma
 _Static_assert(offsetof(struct pv_port_info, can_rss) == 44, "can_rss");
 _Static_assert(offsetof(struct pv_port_info, can_checksum) == 45, "can_checksum");
 
-struct pv_port_losses {
+struct pv_port_counts {
+	uint64_t frames_in;
+	uint64_t bytes_in;
+	uint64_t frames_out;
+	uint64_t bytes_out;
 	uint64_t missed;
 	uint64_t receive_errors;
 	uint64_t no_buffer;
 	uint64_t transmit_errors;
 };
 
-_Static_assert(sizeof(struct pv_port_losses) == 32, "pv_port_losses");
-_Static_assert(offsetof(struct pv_port_losses, receive_errors) == 8, "receive_errors");
-_Static_assert(offsetof(struct pv_port_losses, no_buffer) == 16, "no_buffer");
-_Static_assert(offsetof(struct pv_port_losses, transmit_errors) == 24, "transmit_errors");
+_Static_assert(sizeof(struct pv_port_counts) == 64, "pv_port_counts");
+_Static_assert(offsetof(struct pv_port_counts, frames_in) == 0, "frames_in");
+_Static_assert(offsetof(struct pv_port_counts, bytes_in) == 8, "bytes_in");
+_Static_assert(offsetof(struct pv_port_counts, frames_out) == 16, "frames_out");
+_Static_assert(offsetof(struct pv_port_counts, bytes_out) == 24, "bytes_out");
+_Static_assert(offsetof(struct pv_port_counts, missed) == 32, "missed");
+_Static_assert(offsetof(struct pv_port_counts, receive_errors) == 40, "receive_errors");
+_Static_assert(offsetof(struct pv_port_counts, no_buffer) == 48, "no_buffer");
+_Static_assert(offsetof(struct pv_port_counts, transmit_errors) == 56, "transmit_errors");
+
+/* The speed is 0 where it is not known, and the duplex means nothing then. */
+struct pv_port_link {
+	uint32_t speed_mbps;
+	uint8_t is_up;
+	uint8_t full_duplex;
+};
+
+_Static_assert(sizeof(struct pv_port_link) == 8, "pv_port_link");
+_Static_assert(offsetof(struct pv_port_link, speed_mbps) == 0, "speed_mbps");
+_Static_assert(offsetof(struct pv_port_link, is_up) == 4, "is_up");
+_Static_assert(offsetof(struct pv_port_link, full_duplex) == 5, "full_duplex");
 
 int pv_errno(void) { return rte_errno; }
 
 const char *pv_strerror(int error) { return rte_strerror(error); }
+
+/* Cycles per second of the time stamp counter. */
+uint64_t pv_tsc_hz(void) { return rte_get_tsc_hz(); }
 
 int pv_eal_init(int argc, char **argv) { return rte_eal_init(argc, argv); }
 
@@ -133,28 +158,39 @@ int pv_port_start(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_
 	return error;
 }
 
-int pv_port_losses(uint16_t port, struct pv_port_losses *losses)
+int pv_port_counts(uint16_t port, struct pv_port_counts *counts)
 {
 	struct rte_eth_stats stats;
 	int error;
 
-	memset(losses, 0, sizeof(*losses));
+	memset(counts, 0, sizeof(*counts));
 	error = rte_eth_stats_get(port, &stats);
 	if (error != 0)
 		return error;
-	losses->missed = stats.imissed;
-	losses->receive_errors = stats.ierrors;
-	losses->no_buffer = stats.rx_nombuf;
-	losses->transmit_errors = stats.oerrors;
+	counts->frames_in = stats.ipackets;
+	counts->bytes_in = stats.ibytes;
+	counts->frames_out = stats.opackets;
+	counts->bytes_out = stats.obytes;
+	counts->missed = stats.imissed;
+	counts->receive_errors = stats.ierrors;
+	counts->no_buffer = stats.rx_nombuf;
+	counts->transmit_errors = stats.oerrors;
 	return 0;
 }
 
-/* Whether the link of a started port is up; a port that cannot say is taken to be. */
-int pv_port_is_up(uint16_t port)
+/* The link of a started port; that of a port that cannot say is taken to be up. */
+void pv_port_link(uint16_t port, struct pv_port_link *known)
 {
 	struct rte_eth_link link;
 
-	return rte_eth_link_get_nowait(port, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
+	memset(known, 0, sizeof(*known));
+	known->is_up = 1;
+	if (rte_eth_link_get_nowait(port, &link) != 0)
+		return;
+	known->is_up = link.link_status == RTE_ETH_LINK_UP;
+	if (link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN)
+		known->speed_mbps = link.link_speed;
+	known->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 }
 
 void pv_port_close(uint16_t port)
@@ -175,6 +211,12 @@ uint16_t pv_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uin
 uint16_t pv_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
 {
 	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+/* Negative where the driver has no count. */
+int pv_rx_queue_count(uint16_t port, uint16_t queue)
+{
+	return rte_eth_rx_queue_count(port, queue);
 }
 
 struct rte_mbuf *pv_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
