@@ -140,7 +140,7 @@ impl Machine {
         let mut command = namespace.lasting_command("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-ec", ENTER, "sh"]).arg(&etc);
         command.arg(&binaries.daemon);
-        command.args(["--port", "net_null0", "--address", "192.0.2.1/24"]);
+        command.args(["--port", "net_null0,no-rx=1", "--address", "192.0.2.1/24"]);
         command.args(["--connections", CONNECTIONS, "--idle", "yield", "--state", "none"]);
         command.arg("--socket").arg(path.join("socket")).arg("--run").arg(path.join("run"));
         let mut daemon = Service::start("pollvsd", &mut command, path)?;

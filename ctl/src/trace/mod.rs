@@ -1,7 +1,7 @@
 //! `pollvsadm trace`: what becomes of the next packets of a client, and why.
 //!
-//! The daemon watches, and gives away what it has seen when asked: [`answer`]. The asking, again and again, is the
-//! client's: [`follow`].
+//! The daemon watches, and gives away what it has seen when asked: `answer`. The asking, again and again, is the
+//! client's: `follow`.
 
 mod follow;
 pub(crate) mod text;
