@@ -123,7 +123,9 @@ pub fn answer(request: &Request, backend: &mut dyn Backend, names: &dyn Names) -
         Request::Command { argv, input } => {
             let mut reply = run_with_input(argv, input, backend, names);
             if let Err(message) = backend.commit() {
-                reply.stderr.extend(format!("warning: {message}\n").into_bytes());
+                reply
+                    .stderr
+                    .extend(format!("warning: the change is made, but {message}\n").into_bytes());
             }
             reply
         }

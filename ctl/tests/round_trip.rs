@@ -242,8 +242,8 @@ proptest! {
     }
 
     #[test]
-    fn every_change_has_a_line_that_makes_it_again(toy in director()) {
-        let mut changes = vec![Change::Flush, Change::SetTimeouts(toy.timeouts)];
+    fn a_change_of_the_table_has_a_line_that_makes_it_again(toy in director()) {
+        let mut changes = vec![Change::Flush];
         for row in &toy.services {
             let service = row.spec.key;
             changes.push(Change::AddService(row.spec.clone()));

@@ -34,7 +34,8 @@ Ports (repeat as needed; --address and --mtu belong to the --port before them):
                            (0000:03:00.0, arguments after a comma), or EAL
                            device such as net_memif0,role=server
   --address ADDR/LENGTH    an address of the director on that port
-  --mtu BYTES              largest IP packet there, up to 2030 [the device's]
+  --mtu BYTES              largest IP packet there, up to 2030 and to the
+                           device's own [that]
   --route PREFIX=GATEWAY   static route
   --neighbour ADDR=MAC     next hop whose link-layer address is fixed
 

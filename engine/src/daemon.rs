@@ -91,6 +91,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         plan.clock,
         gauges,
     );
+    placement.keep_off_workers();
     let (control, control_thread) = control.start().map_err(|error| text(&error))?;
 
     thread::scope(|scope| {
@@ -239,11 +240,13 @@ fn take_back(saved: &SavedTable, backend: &mut Remote) -> Result<bool, String> {
     let services = backend.table().map_or(0, |table| table.services.len());
     say(format_args!("pollvsd: {services} virtual service(s) taken back from {shown}"));
     if !bad.is_empty() {
-        let aside = saved.keep_aside().map_err(unreadable)?;
-        let aside = aside.display();
-        complain(format_args!(
-            "pollvsd: not all of {shown} could be taken back; it is kept as {aside}"
-        ));
+        let aside = saved.keep_aside();
+        let kept = match &aside {
+            Ok(aside) => format!("it is kept as {}", aside.display()),
+            Err(error) => format!("it cannot be kept: {error}"),
+        };
+        complain(format_args!("pollvsd: not all of {shown} could be taken back; {kept}"));
+        let aside = aside.as_deref().unwrap_or(saved.path()).display();
         for line in bad.iter().take(SHOWN_BAD_LINES) {
             complain(format_args!("pollvsd: {aside}: line {}: {}", line.number, line.reason));
         }
@@ -299,8 +302,8 @@ fn facts(config: &Config, ports: &[StartedPort]) -> Vec<PortFacts> {
         let mtu = wanted.min(u32::from(port.mtu_max)) as u16;
         if u32::from(mtu) < wanted {
             say(format_args!(
-                "pollvsd: port {}: MTU {wanted} is more than {} takes; packets larger than {mtu} \
-                 bytes are dropped",
+                "pollvsd: port {}: MTU {wanted} is more than it takes by {}; packets larger than \
+                 {mtu} bytes are dropped",
                 port.name, port.kind
             ));
         }

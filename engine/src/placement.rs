@@ -1,6 +1,8 @@
 //! Which core each worker runs on.
 
 use core_affinity::CoreId;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::config::ConfigError;
 use crate::worker::Idle;
@@ -10,6 +12,8 @@ use crate::worker::Idle;
 pub struct Placement {
     /// One for each worker.
     pub cores: Vec<CoreId>,
+    /// Those left over, for everything else.
+    pub others: Vec<CoreId>,
     /// What an idle worker does.
     pub idle: Idle,
 }
@@ -55,7 +59,19 @@ impl Placement {
             }
         };
         let default = if count < cores { Idle::Spin } else { Idle::Yield };
-        Ok(Self { cores: chosen, idle: idle.unwrap_or(default) })
+        let is_other = |core: &&CoreId| !chosen.contains(core);
+        let others = available.iter().filter(is_other).copied().collect();
+        Ok(Self { cores: chosen, others, idle: idle.unwrap_or(default) })
+    }
+
+    /// Keeps this thread, and those that it starts, off the workers' cores if others are left.
+    pub fn keep_off_workers(&self) {
+        let mut cores = CpuSet::new();
+        // What the system does not let us do costs workers some time, and nothing else.
+        let fits = self.others.iter().all(|core| cores.set(core.id).is_ok());
+        if fits && !self.others.is_empty() {
+            let _ = sched_setaffinity(Pid::from_raw(0), &cores);
+        }
     }
 }
 
@@ -84,7 +100,8 @@ mod tests {
     #[test]
     fn a_machine_without_a_core_to_spare_yields() {
         let available = [0, 1].map(|id| CoreId { id });
-        let idle = |workers| Placement::among(&available, workers, None, None).unwrap().idle;
-        assert_eq!((idle(1), idle(2)), (Idle::Spin, Idle::Yield));
+        let placed = |workers| Placement::among(&available, workers, None, None).unwrap();
+        assert_eq!((placed(1).idle, placed(2).idle), (Idle::Spin, Idle::Yield));
+        assert_eq!((placed(1).others, placed(2).others), (vec![CoreId { id: 0 }], vec![]));
     }
 }

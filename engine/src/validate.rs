@@ -11,6 +11,9 @@ use dataplane::verdict::PortId;
 use crate::config::{Config, ConfigError, MTU_MAX};
 use crate::origin::Key;
 
+/// DPDK counts threads, the main one among them, up to 128.
+const WORKERS_MAX: u64 = 127;
+
 /// What a started port adds to its configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct PortFacts {
@@ -34,6 +37,11 @@ impl Config {
                 ConfigError::Wrong("--socket: the path of the control socket is empty".into());
             return Err(self.origin.at(Key::top("socket"), error));
         }
+        if self.read_only_socket.as_ref() == Some(&self.socket) {
+            let error =
+                ConfigError::Wrong("the read-only socket and the control socket are one".into());
+            return Err(self.origin.at(Key::top("read_only_socket"), error));
+        }
         self.check_ports()?;
         self.check_addresses()?;
         self.check_marks()?;
@@ -46,7 +54,7 @@ impl Config {
 
     fn check_numbers(&self) -> Result<(), ConfigError> {
         let ranges = [
-            ("workers", u64::from(self.workers), 1, 128),
+            ("workers", u64::from(self.workers), 1, WORKERS_MAX),
             ("connections", u64::from(self.connections), 1, 1 << 30),
             ("connections_ipv6", self.connections_ipv6.map_or(1, u64::from), 1, 1 << 30),
             ("templates", u64::from(self.templates), 1, 1 << 30),

@@ -81,5 +81,5 @@ fn a_flag_is_not_blamed_on_the_file() {
     config.workers = 0;
     config.origin.by_flag("workers");
     let error = config.validate().unwrap_err().to_string();
-    assert_eq!(error, "workers is 0, but must be 1 to 128");
+    assert_eq!(error, "workers is 0, but must be 1 to 127");
 }

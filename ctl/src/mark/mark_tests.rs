@@ -181,9 +181,6 @@ fn changes_are_made_in_order_or_not_at_all() {
         (Flush, &[]),
     ] {
         rules = change.clone().apply(&rules).expect("a sound change");
-        let line = change.line();
-        let words = line.strip_prefix("mark ").expect("the command");
-        assert_eq!(request(words), Ok(Request::Change(change.clone())), "{line}");
         assert_eq!(marks(&rules), after, "{change:?}");
     }
     let two = [every(1), every(2)];

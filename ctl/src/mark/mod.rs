@@ -37,19 +37,6 @@ pub enum MarkChange {
 }
 
 impl MarkChange {
-    /// The line that makes the change again, without its end.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let with = |verb: &str, rule: &MarkRule| command(rule).replacen("-A", verb, 1);
-        match self {
-            Self::Append(rule) => with("-A", rule),
-            Self::Insert(number, rule) => with(&format!("-I {number}"), rule),
-            Self::Delete(rule) => with("-D", rule),
-            Self::DeleteNumber(number) => format!("mark -D {number}"),
-            Self::Flush => "mark -F".to_owned(),
-        }
-    }
-
     /// The rules after the change.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use dataplane::service::{
 
 use super::{add, order, services, text};
 use crate::backend::{ServerRow, ServiceRow};
-use crate::command::{Change, DaemonSpec, SettingChange, Timeouts};
+use crate::command::{Change, DaemonSpec};
 use crate::names::{Names, NumericNames};
 
 /// One service with its servers. Thresholds are not saved; the real tool does not save them either.
@@ -73,7 +73,7 @@ pub(crate) fn complete_service(out: &mut String, row: &ServiceRow) {
     }
 }
 
-/// The line that makes a change again, without its end; `None` for one that leaves nothing.
+/// The line that makes a change of services, servers or sync daemons again, without its end; `None` for any other.
 #[must_use]
 pub fn change(change: &Change) -> Option<String> {
     let mut out = String::new();
@@ -102,20 +102,10 @@ pub fn change(change: &Change) -> Option<String> {
             let server = text::endpoint(*address, *port, None, &NumericNames);
             add!(out, "-d {} -r {server}", lossless_name(service));
         }
-        Change::Zero(_) => return None,
-        Change::SetTimeouts(Timeouts { tcp_s, tcp_fin_s, udp_s }) => {
-            add!(out, "--set {tcp_s} {tcp_fin_s} {udp_s}");
-        }
+        Change::Zero(_) | Change::SetTimeouts(_) | Change::Settings(_) => return None,
         Change::StartDaemon(spec) => daemon(&mut out, spec),
         Change::StopDaemon { role, sync_id } => {
             add!(out, "--stop-daemon {} --syncid {sync_id}", role.name());
-        }
-        Change::Settings(changes) => {
-            out.push_str("--sysctl");
-            for SettingChange { name, value } in changes {
-                // Words of a line are divided by blanks.
-                add!(out, " {name}={}", value.trim().replace([' ', '\t'], ","));
-            }
         }
     }
     out.truncate(out.trim_end().len());

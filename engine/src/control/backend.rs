@@ -48,8 +48,13 @@ impl Remote {
         &mut self,
         job: impl FnOnce(&mut Control) -> R + Send + 'static,
     ) -> Result<R, Refusal> {
-        let (made, generation) = self.ask(|control| (job(control), control.generation))?;
-        self.generation = Some(generation);
+        let (made, changed) = self.ask(|control| {
+            let before = control.generation;
+            let made = job(control);
+            (made, (control.generation != before).then_some(control.generation))
+        })?;
+        // What was refused need not be saved.
+        self.generation = changed.or(self.generation);
         Ok(made)
     }
 
@@ -98,8 +103,18 @@ impl Backend for Remote {
     }
 
     fn connections(&mut self) -> Result<Vec<ConnectionRow>, Refusal> {
-        let connections = self.ask(|control| control.connections())?;
-        Ok(connections.iter().map(connection_row).collect())
+        let mut rows = Vec::new();
+        let mut worker = 0;
+        let mut from = None;
+        // A question for each page: in between, control has time for others.
+        while let Some(page) = self.ask(move |control| control.connections(worker, from))? {
+            rows.extend(page.connections.iter().map(connection_row));
+            from = page.from;
+            worker += usize::from(from.is_none());
+        }
+        let templates = self.ask(|control| control.templates())?;
+        rows.extend(templates.iter().map(connection_row));
+        Ok(rows)
     }
 
     fn totals(&mut self) -> Result<Totals, Refusal> {

@@ -56,11 +56,19 @@ impl Turn {
         self.now.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// How long the client has had us wait, if it has.
+    fn waited(&self) -> Option<Duration> {
+        match self.now.load(Ordering::Relaxed) {
+            OURS | OUT => None,
+            since => Some(self.start.elapsed().saturating_sub(Duration::from_micros(since))),
+        }
+    }
+
     /// Ends the client's turn for good, if it has had us wait too long.
     fn ends(&self) -> bool {
         let since = self.now.load(Ordering::Relaxed);
-        let is_late = || self.moment() >= since.saturating_add(GRACE.as_micros() as u64);
-        since != OURS && is_late() && self.change(since, OUT)
+        let is_late = || self.waited().is_some_and(|waited| waited >= GRACE);
+        is_late() && self.change(since, OUT)
     }
 }
 
@@ -85,8 +93,13 @@ impl Clients {
         let stream = stream.try_clone()?;
         let mut served = self.lock();
         while served.streams.len() >= MOST {
-            let out = served.streams.iter().find(|(_, (_, turn))| turn.ends());
-            let Some(number) = out.map(|(&number, _)| number) else {
+            let longest = served
+                .streams
+                .iter()
+                .filter_map(|(&number, (_, turn))| Some((turn.waited()?, number, turn)))
+                .max_by_key(|&(waited, ..)| waited);
+            let out = longest.filter(|(.., turn)| turn.ends()).map(|(_, number, _)| number);
+            let Some(number) = out else {
                 // All of them wait for us, or have just come: soon there will be room.
                 drop(served);
                 thread::sleep(PAUSE);

@@ -1,6 +1,7 @@
 //! The kernel's files under a folder laid out like `/proc`, for programs that read those.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +20,9 @@ use super::{Handle, Remote};
 /// How old a file may be.
 const PERIOD: Duration = Duration::from_secs(1);
 /// At most one part in so many of the time goes into the connections' files: they are older when
-/// there are very many connections.
+/// there are very many connections, but no older than [`LONGEST`].
 const SHARE: u32 = 50;
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The folder, emptied when dropped.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub struct Files {
 /// Every file, with what it shows.
 const NAMES: [&str; 5] =
     ["ip_vs", "ip_vs_stats", "ip_vs_stats_percpu", "ip_vs_conn", "ip_vs_conn_sync"];
+
+/// A file on its way to its name.
+const NEW: &str = ".new";
 
 impl Files {
     /// Makes the folder `proc/net` in `run`, for this daemon alone.
@@ -55,17 +60,17 @@ impl Files {
     /// Keeps the files fresh from now on, on a thread of its own, until control has ended.
     ///
     /// # Errors
-    /// When the first ones cannot be written, or the system has no thread left.
+    /// When the system has no thread left. Files that cannot be written are complained about.
     pub fn keep_fresh(&self, control: Handle) -> Result<(), String> {
         let mut writer = Writer {
             net: self.net.clone(),
             over: Arc::clone(&self.over),
             back_end: Remote::new(control, None),
-            texts: Default::default(),
+            written: Default::default(),
             connections_due: Instant::now(),
             error: None,
         };
-        writer.turn().map_err(|error| format!("files in {}: {error}", self.net.display()))?;
+        writer.go_on();
         let run = move || {
             let mut due = Instant::now();
             loop {
@@ -89,7 +94,7 @@ impl Drop for Files {
         // Files of a daemon that has ended would tell of the past. The writer is done for good.
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         *over = true;
-        for name in NAMES {
+        for name in NAMES.into_iter().chain([NEW]) {
             let _ = fs::remove_file(self.net.join(name));
         }
         let _ = fs::remove_dir(&self.net);
@@ -101,8 +106,8 @@ struct Writer {
     net: PathBuf,
     over: Arc<Mutex<bool>>,
     back_end: Remote,
-    /// What is in each file.
-    texts: [String; NAMES.len()],
+    /// Hash of what is in each file.
+    written: [Option<u64>; NAMES.len()],
     connections_due: Instant,
     /// The last complaint, so that it is made once.
     error: Option<String>,
@@ -133,13 +138,17 @@ impl Writer {
                     return Ok(false);
                 }
                 for (place, text) in texts.into_iter().enumerate() {
-                    let Some(text) = text.filter(|text| *text != self.texts[place]) else {
+                    let Some(text) = text else { continue };
+                    let hash = Some(hash(&text));
+                    let path = self.net.join(NAMES[place]);
+                    if hash == self.written[place] && path.exists() {
                         continue;
-                    };
-                    let new = self.net.join(".new");
+                    }
+                    let new = self.net.join(NEW);
+                    fs::create_dir_all(&self.net)?;
                     fs::write(&new, &text)?;
-                    fs::rename(&new, self.net.join(NAMES[place]))?;
-                    self.texts[place] = text;
+                    fs::rename(&new, path)?;
+                    self.written[place] = hash;
                 }
                 Ok(true)
             }
@@ -157,7 +166,8 @@ impl Writer {
         if started >= self.connections_due {
             let rows = back_end.connections()?;
             connections = [proc::ip_vs_conn(&rows), proc::ip_vs_conn_sync(&rows)].map(Some);
-            self.connections_due = Instant::now() + started.elapsed() * SHARE;
+            let pause = (started.elapsed() * SHARE).min(LONGEST);
+            self.connections_due = Instant::now() + pause;
         }
         let [connections, sync] = connections;
         Ok([
@@ -168,4 +178,10 @@ impl Writer {
             sync,
         ])
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }

@@ -26,7 +26,7 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Adds one line or several, without the last end of line.
+    /// Adds a line, without its end.
     pub(super) fn add(&mut self, line: &str) {
         let Some(lines) = &mut self.lines else { return };
         lines.push_str(line);
@@ -34,6 +34,12 @@ impl Journal {
         if lines.len() > MOST {
             self.lines = None;
         }
+    }
+
+    /// Lines will not do: those of one change could be cut apart, or would count for more than the
+    /// configuration.
+    pub(super) fn want_all(&mut self) {
+        self.lines = None;
     }
 
     /// Takes the lines, which is to say that they are going to be written; `None` when only the
@@ -56,6 +62,9 @@ mod tests {
         journal.add("-A -f 2");
         assert_eq!(journal.take().as_deref(), Some("-A -f 1\n-A -f 2\n"));
         assert_eq!(journal.take().as_deref(), Some(""));
+        journal.want_all();
+        journal.add("-A -f 3");
+        assert_eq!(journal.take(), None);
         journal.add(&"x".repeat(MOST));
         journal.add("-A -f 3");
         assert_eq!(journal.take(), None);

@@ -21,7 +21,7 @@ use ctl::backend::{Table, Totals};
 use ctl::command::Change;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::print;
-use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Reply};
+use dataplane::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
 use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
 use dataplane::director::Director;
@@ -184,9 +184,12 @@ impl Control {
         let (truth, journal) = (&mut self.truth, &mut self.journal);
         let change = |change: Change| {
             let line = journal.as_ref().and_then(|_| print::change(&change));
+            let is_configured = matches!(change, Change::Settings(_) | Change::SetTimeouts(_));
             truth.change(change, &read, &mut commands)?;
-            if let (Some(journal), Some(line)) = (journal.as_mut(), line) {
-                journal.add(&line);
+            match (journal.as_mut(), line) {
+                (Some(journal), _) if is_configured => journal.want_all(),
+                (Some(journal), Some(line)) => journal.add(&line),
+                _ => {}
             }
             Ok(())
         };
@@ -205,6 +208,9 @@ impl Control {
             tried.map_err(|refusal| (place, refusal))?;
         }
         let mut failed = self.change_each(changes).into_iter().enumerate();
+        if let Some(journal) = &mut self.journal {
+            journal.want_all();
+        }
         // None, unless an interface has gone since the draft was made.
         failed.try_for_each(|(place, done)| done.map_err(|refusal| (place, refusal)))
     }
@@ -219,11 +225,10 @@ impl Control {
 
     /// Changes the rules for firewall marks.
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {
-        let line = change.line();
         self.truth.marks = change.apply(&self.truth.marks)?.into();
         self.generation += 1;
         if let Some(journal) = &mut self.journal {
-            journal.add(&line);
+            journal.want_all();
         }
         self.broadcast(vec![Command::PutMarks(Arc::clone(&self.truth.marks))]);
         Ok(())
@@ -281,26 +286,22 @@ impl Control {
         total
     }
 
-    /// Every connection of every worker.
-    fn connections(&self) -> Vec<ConnectionInfo> {
-        let mut all = Vec::new();
-        for worker in &self.workers {
-            let mut from = None;
-            loop {
-                let page = ConnectionPage { from, connections: Vec::with_capacity(PAGE) };
-                let (reply, answer) = bounded(1);
-                let command = Command::Connections(page);
-                if worker.send(Envelope { command, reply }).is_err() {
-                    break;
-                }
-                let Ok(Reply::Connections(page)) = answer.recv() else { break };
-                all.extend(page.connections);
-                from = page.from;
-                if from.is_none() {
-                    break;
-                }
-            }
+    /// A page of a worker's connections; `None` when there is no such worker.
+    fn connections(&self, worker: usize, from: Option<Place>) -> Option<ConnectionPage> {
+        let page = ConnectionPage { from, connections: Vec::with_capacity(PAGE) };
+        let (reply, answer) = bounded(1);
+        let command = Command::Connections(page);
+        // A worker is gone only when the daemon stops.
+        self.workers.get(worker)?.send(Envelope { command, reply }).ok()?;
+        match answer.recv() {
+            Ok(Reply::Connections(page)) => Some(page),
+            _ => None,
         }
+    }
+
+    /// Every persistence template.
+    fn templates(&self) -> Vec<ConnectionInfo> {
+        let mut all = Vec::new();
         self.templates.list(self.clock.now(), |template| all.push(template));
         all
     }

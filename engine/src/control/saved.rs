@@ -20,6 +20,8 @@ use super::journal::Unsaved;
 const SLACK: usize = 256 << 10;
 /// How long after a failure the table is saved again, if nobody changes it before.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a client waits for its change to be saved: less than its own patience.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Who may read the table.
 const MODE: u32 = 0o600;
 
@@ -55,38 +57,51 @@ impl SavedTable {
         &self.path
     }
 
-    /// What was saved; `None` when nothing has been.
+    /// What was saved; `None` when nothing has been. A last line without an end is left out, and
+    /// said: it was being written when the lights went out.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(&self.path) {
-            Ok(mut text) => {
-                // A line without an end was being written when the lights went out.
-                let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-                text.truncate(end);
-                Ok(Some(text))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let mut text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let rest = text.split_off(end);
+        if !rest.is_empty() {
+            let (shown, rest) = (self.path.display(), String::from_utf8_lossy(&rest));
+            complain(format_args!(
+                "pollvsd: {shown}: the last line has no end and is left out: {rest:.200}"
+            ));
         }
+        Ok(Some(text))
     }
 
-    /// Keeps what was saved under another name, which is returned: not all of it could be used.
+    /// Keeps what was saved under another name too, which is returned: not all of it could be
+    /// used, and the next table takes its place. It is the file itself, so no room is needed.
     ///
     /// # Errors
-    /// When it cannot be copied.
+    /// When it cannot have another name.
     pub fn keep_aside(&self) -> io::Result<PathBuf> {
         let aside = self.beside(".rejected");
-        fs::copy(&self.path, &aside)?;
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::hard_link(&self.path, &aside)?,
+        }
         Ok(aside)
     }
 
-    /// Writes lines behind what was saved.
+    /// Writes lines behind what was saved, or nothing.
     fn append(&self, lines: &str) -> io::Result<()> {
         let mut file = File::options().append(true).open(&self.path)?;
-        file.write_all(lines.as_bytes())?;
-        file.sync_data()
+        let length = file.metadata()?.len();
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
+        written.inspect_err(|_| {
+            // Some of the lines may be there: half of what a client sent.
+            let _ = file.set_len(length);
+        })
     }
 
     /// Replaces what was saved. Whoever reads, or pulls the plug, finds the old or the new.
@@ -141,17 +156,16 @@ struct Progress {
 }
 
 impl Saver {
-    /// Saves the table once, to see that it works, and then whenever it is wanted.
+    /// Saves the table once, and then whenever it is wanted. When it cannot be saved that is said,
+    /// and tried again: the director has better to do than to wait for a disk.
     ///
     /// # Errors
-    /// In words for the user.
+    /// When the system has no thread left.
     pub fn start(table: SavedTable, control: Handle) -> Result<Self, String> {
         let saver = Self(Arc::default());
         let shared = Arc::clone(&saver.0);
         let mut writer = Writer { table, control, base: 0, appended: None };
-        if let Some((_, written)) = writer.write() {
-            written?;
-        }
+        shared.save(&mut writer);
         let run = move || shared.run(&mut writer);
         thread::Builder::new()
             .name("control-save".into())
@@ -170,8 +184,11 @@ impl Saver {
             progress.wanted = generation;
             self.0.moved.notify_all();
         }
-        while progress.tried < generation {
-            progress = self.0.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        let is_untried = |progress: &mut Progress| progress.tried < generation;
+        let waited = self.0.moved.wait_timeout_while(progress, PATIENCE, is_untried);
+        let (progress, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return Err("the table is not saved yet: the disk does not answer".to_owned());
         }
         progress.error.clone().map_or(Ok(()), Err)
     }
@@ -199,25 +216,30 @@ impl Shared {
                 }
             }
             drop(progress);
-            let saved = writer.write();
-            let mut progress = self.lock();
-            let (generation, written) = match saved {
-                Some(saved) => saved,
-                None => (u64::MAX, Err("pollvsd is stopping".to_owned())),
-            };
-            let error = written.err();
-            if error != progress.error {
-                match &error {
-                    Some(error) => complain(format_args!("pollvsd: {error}")),
-                    None => complain("pollvsd: the table is saved again"),
-                }
-            }
-            (progress.tried, progress.error) = (generation, error);
-            self.moved.notify_all();
-            if generation == u64::MAX {
+            if !self.save(writer) {
                 return;
             }
         }
+    }
+
+    /// Saves what is not saved yet; false when control has ended.
+    fn save(&self, writer: &mut Writer) -> bool {
+        let saved = writer.write();
+        let mut progress = self.lock();
+        let (generation, written) = match saved {
+            Some(saved) => saved,
+            None => (u64::MAX, Err("pollvsd is stopping".to_owned())),
+        };
+        let error = written.err();
+        if error != progress.error {
+            match &error {
+                Some(error) => complain(format_args!("pollvsd: {error}")),
+                None => complain("pollvsd: the table is saved again"),
+            }
+        }
+        (progress.tried, progress.error) = (generation, error);
+        self.moved.notify_all();
+        generation != u64::MAX
     }
 }
 
@@ -255,7 +277,7 @@ impl Writer {
 }
 
 fn explain(path: &Path, error: &io::Error) -> String {
-    format!("the table is changed, but could not be saved in {}: {error}", path.display())
+    format!("the table could not be saved in {}: {error}", path.display())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The control socket: accepts clients and serves each on a thread of its own.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -88,18 +88,26 @@ impl ControlSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        // It has its group and mode before it has its name, so that nobody gets in between.
-        let nameless = path.with_file_name(format!(".{}", std::process::id()));
-        let _ = fs::remove_file(&nameless);
-        let listener = UnixListener::bind(&nameless).map_err(failed)?;
+        // It has its group and mode before anybody can reach it, whatever the umask says.
+        let hidden = path.with_file_name(format!(".{}", std::process::id()));
+        let _ = fs::remove_dir_all(&hidden);
+        DirBuilder::new().mode(0o700).create(&hidden).map_err(failed)?;
+        let listener = Self::bind_in(&hidden, path, group);
+        let _ = fs::remove_dir_all(&hidden);
+        Ok(Self { path: path.to_owned(), listener: listener.map_err(failed)?, _claim: claim })
+    }
+
+    /// Binds in a folder of our own, and moves the socket to its name.
+    fn bind_in(hidden: &Path, path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+        let nameless = hidden.join("s");
+        let listener = UnixListener::bind(&nameless)?;
         let mode = if group.is_some() { OWNER_AND_GROUP } else { OWNER };
-        group
-            .map_or(Ok(()), |group| chown(&nameless, None, Some(group)))
-            .and_then(|()| fs::set_permissions(&nameless, Permissions::from_mode(mode)))
-            .and_then(|()| fs::rename(&nameless, path))
-            .inspect_err(|_| drop(fs::remove_file(&nameless)))
-            .map_err(failed)?;
-        Ok(Self { path: path.to_owned(), listener, _claim: claim })
+        if group.is_some() {
+            chown(&nameless, None, group)?;
+        }
+        fs::set_permissions(&nameless, Permissions::from_mode(mode))?;
+        fs::rename(&nameless, path)?;
+        Ok(listener)
     }
 
     /// Serves clients on threads of their own from now on, each by `serve`.

@@ -259,7 +259,7 @@ fn garbage(lab: &Lab, binaries: &Binaries) -> Result<()> {
     Ok(())
 }
 
-const WARNING: &str = "warning: the table is changed, but could not be saved in ";
+const WARNING: &str = "warning: the change is made, but the table could not be saved in ";
 
 /// A change, and whether it could not be saved.
 fn warned(control: &Control<'_>, words: &str) -> Result<bool> {

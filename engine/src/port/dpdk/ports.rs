@@ -9,7 +9,7 @@ use ctl::load::{Link, PortCounts};
 use dataplane::packet::ethernet::Mac;
 use dataplane::verdict::PortId;
 
-use super::device::{AF_PACKET, Candidate, Device};
+use super::device::{Candidate, Device};
 use super::eal::{Eal, describe, last_error};
 use super::ffi::{self, RawPool, RawPortCounts, RawPortInfo, RawPortLink};
 use super::queues::Queues;
@@ -144,14 +144,16 @@ impl<'eal> PortSet<'eal> {
                 }
             };
             let driver = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
+            let mtu = device.linux_mtu().unwrap_or(u32::from(info.mtu));
+            let most = if driver == c"net_af_packet" { AF_PACKET_MTU_MAX } else { MTU_MAX };
             return Ok(StartedPort {
                 id: PortId(id),
                 name: name.to_owned(),
                 kind,
                 driver: driver.to_string_lossy().into_owned(),
                 mac: Mac(info.mac),
-                mtu: device.linux_mtu().unwrap_or(u32::from(info.mtu)),
-                mtu_max: if kind == AF_PACKET { AF_PACKET_MTU_MAX } else { MTU_MAX },
+                mtu,
+                mtu_max: mtu.min(u32::from(most)) as u16,
                 is_up: link(PortId(id), device).is_up,
                 has_rss: info.can_rss != 0,
                 has_checksum: info.can_checksum != 0,
