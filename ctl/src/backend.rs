@@ -24,8 +24,8 @@ use crate::trace::{self, Taken, TraceError};
 pub trait Backend {
     /// Makes changes one after another, whatever becomes of those before; one result for each.
     fn change_each(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>>;
-    /// Makes all of the changes, in order, or none; a refusal comes with the place of the change refused.
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)>;
+    /// Makes all of the changes, in order, or none.
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), Undone>;
     /// Returns when all changes made so far would outlive a crash.
     ///
     /// # Errors
@@ -67,6 +67,25 @@ pub trait Backend {
     /// theirs is lost.
     fn drain(&mut self, step: &drain::Step) -> Result<State, Refusal> {
         step.take(self, Self::service, Self::settings, Self::change)
+    }
+}
+
+/// Why changes that belong together were not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// The place of the change that was refused.
+    pub place: usize,
+    /// Why it was.
+    pub refusal: Refusal,
+    /// Whether others are in force all the same, because the machine has changed in between.
+    pub is_partial: bool,
+}
+
+impl Undone {
+    /// Nothing has changed.
+    #[must_use]
+    pub fn wholly(place: usize, refusal: Refusal) -> Self {
+        Self { place, refusal, is_partial: false }
     }
 }
 

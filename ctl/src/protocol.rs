@@ -17,6 +17,7 @@
 //! [`read_request`], [`answer`] and [`write_reply`].
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::Backend;
 use crate::names::Names;
@@ -26,6 +27,49 @@ use crate::session::{Reply, run_with_input, takes_input};
 pub const LONGEST_LINE: usize = 64 << 10;
 /// Longest restore input in bytes.
 pub const LONGEST_INPUT: usize = 64 << 20;
+/// Bytes of it that room is taken for at a time.
+const INPUT_STEP: usize = 64 << 10;
+
+/// Room for the restore input of all clients of a server together: what they send is kept until it is carried out.
+#[derive(Debug)]
+pub struct Room(AtomicUsize);
+
+/// What one client has of it, given back at the end.
+#[derive(Debug)]
+pub struct Share<'a> {
+    room: &'a Room,
+    bytes: usize,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// A share that has nothing yet.
+    #[must_use]
+    pub fn share(&self) -> Share<'_> {
+        Share { room: self, bytes: 0 }
+    }
+}
+
+impl Share<'_> {
+    /// Takes more, if there is that much.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let fits = |left: usize| left.checked_sub(bytes);
+        let grown = self.room.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        self.bytes += if grown { bytes } else { 0 };
+        grown
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.room.0.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +105,15 @@ impl Request {
     }
 }
 
-/// Reads one request; `None` at the end of the stream.
+/// Reads one request; `None` at the end of the stream. Input of a restore takes its room from `share`.
 ///
 /// # Errors
 ///
 /// What reading from the stream gives.
-pub fn read_request(stream: &mut impl BufRead) -> io::Result<Option<Request>> {
+pub fn read_request(
+    stream: &mut impl BufRead,
+    share: &mut Share<'_>,
+) -> io::Result<Option<Request>> {
     let mut line = Vec::new();
     stream.take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut line)?;
     if line.is_empty() {
@@ -86,14 +133,32 @@ pub fn read_request(stream: &mut impl BufRead) -> io::Result<Option<Request>> {
         Err(message) => return Ok(Some(Request::malformed(message, false))),
     };
     let mut input = Vec::new();
-    if takes_input(&argv) {
-        stream.take(LONGEST_INPUT as u64 + 1).read_to_end(&mut input)?;
-        if input.len() > LONGEST_INPUT {
-            let message = "restore input is longer than 64 MiB; nothing was done";
-            return Ok(Some(Request::malformed(message, true)));
-        }
+    if takes_input(&argv)
+        && let Err(message) = read_input(stream, share, &mut input)?
+    {
+        return Ok(Some(Request::malformed(message, true)));
     }
     Ok(Some(Request::Command { argv, input }))
+}
+
+/// Reads to the end of the stream, or says why that is too much.
+fn read_input(
+    stream: &mut impl BufRead,
+    share: &mut Share<'_>,
+    input: &mut Vec<u8>,
+) -> io::Result<Result<(), &'static str>> {
+    loop {
+        if !share.grow(INPUT_STEP) {
+            return Ok(Err("there is no room for so much restore input now; nothing was done"));
+        }
+        let read = stream.take(INPUT_STEP as u64).read_to_end(input)?;
+        if input.len() > LONGEST_INPUT {
+            return Ok(Err("restore input is longer than 64 MiB; nothing was done"));
+        }
+        if read < INPUT_STEP {
+            return Ok(Ok(()));
+        }
+    }
 }
 
 /// The argument vector of a line.
@@ -191,7 +256,7 @@ pub fn request_line(argv: &[String]) -> Vec<u8> {
     line
 }
 
-/// Answers the requests of a connection until it ends. Set the stream's timeouts before: this waits for the client.
+/// Answers the requests of a connection until it ends; `room` is for restores of all connections. Set the stream's timeouts before: this waits for the client.
 ///
 /// # Errors
 ///
@@ -200,9 +265,11 @@ pub fn serve(
     stream: impl Read + Write,
     backend: &mut dyn Backend,
     names: &dyn Names,
+    room: &Room,
 ) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = read_request(&mut stream)? {
+    let mut share = room.share();
+    while let Some(request) = read_request(&mut stream, &mut share)? {
         let reply = answer(&request, backend, names);
         write_reply(stream.get_mut(), &reply)?;
         if request.is_last() {

@@ -5,7 +5,9 @@ use dataplane::mark::MarkRule;
 use dataplane::service::ServiceKey;
 use dataplane::settings::Settings;
 
-use crate::backend::{Backend, ConnectionRow, DaemonRow, FrameCounts, ServiceRow, Table, Totals};
+use crate::backend::{
+    Backend, ConnectionRow, DaemonRow, FrameCounts, ServiceRow, Table, Totals, Undone,
+};
 use crate::command::{Change, Timeouts};
 use crate::explain::Explanation;
 use crate::load::{PortRow, Workers};
@@ -24,8 +26,8 @@ impl<B: Backend> Backend for ReadOnly<B> {
         vec![Err(REFUSED); changes.len()]
     }
 
-    fn change_all(&mut self, _: Vec<Change>) -> Result<(), (usize, Refusal)> {
-        Err((0, REFUSED))
+    fn change_all(&mut self, _: Vec<Change>) -> Result<(), Undone> {
+        Err(Undone::wholly(0, REFUSED))
     }
 
     fn change_marks(&mut self, _: MarkChange) -> Result<(), MarkError> {

@@ -1,7 +1,7 @@
 //! `-R`: many commands from one input, line by line or, with `--atomic`, all or none.
 
 use crate::args::{self, Failure};
-use crate::backend::Backend;
+use crate::backend::{Backend, Undone};
 use crate::command::{Change, Command};
 use crate::names::{Names, NumericNames};
 use crate::session::{
@@ -202,10 +202,18 @@ pub(crate) fn restore_atomically(
     let operations: Vec<_> = changes.iter().map(Change::operation).collect();
     match backend.change_all(changes) {
         Ok(()) => Reply::default(),
-        Err((place, refusal)) => match (numbers.get(place), operations.get(place)) {
-            (Some(&number), Some(operation)) => none(number, REFUSED, operation.message(refusal)),
-            _ => Reply { status: REFUSED, ..Reply::error("the daemon refused the restore") },
-        },
+        Err(Undone { place, refusal, is_partial }) => {
+            let message = match operations.get(place) {
+                Some(operation) => operation.message(refusal),
+                None => "the daemon refused the restore",
+            };
+            let number = numbers.get(place).copied().unwrap_or(0);
+            if is_partial {
+                let text = format!("line {number}: {message}\nOther lines are in force: see -L.");
+                return Reply { status: REFUSED, ..Reply::error(&text) };
+            }
+            none(number, REFUSED, message)
+        }
     }
 }
 

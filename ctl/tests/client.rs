@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ctl::names::NumericNames;
-use ctl::protocol::serve;
+use ctl::protocol::{LONGEST_INPUT, Room, serve};
 use toy::Toy;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pollvsadm");
@@ -32,7 +32,7 @@ fn daemon(name: &str) -> PathBuf {
         let mut toy = Toy::default();
         for stream in listener.incoming().flatten() {
             // A client that goes away early is its own business.
-            let _ = serve(stream, &mut toy, &NumericNames);
+            let _ = serve(stream, &mut toy, &NumericNames, &Room::new(LONGEST_INPUT + (1 << 20)));
         }
     });
     socket

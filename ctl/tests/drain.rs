@@ -13,7 +13,7 @@ use std::thread;
 use ctl::backend::ServerRow;
 use ctl::command::Change;
 use ctl::names::NumericNames;
-use ctl::protocol::serve;
+use ctl::protocol::{LONGEST_INPUT, Room, serve};
 use ctl::read_only::ReadOnly;
 use ctl::session::{Reply, run, run_with_input};
 use dataplane::service::ServerSpec;
@@ -216,7 +216,7 @@ fn daemon(name: &str) -> (PathBuf, Arc<Mutex<Toy>>) {
         for stream in listener.incoming().flatten() {
             let mut toy = held.lock().expect("it does not panic");
             // A client that goes away early is its own business.
-            let _ = serve(stream, &mut *toy, &NumericNames);
+            let _ = serve(stream, &mut *toy, &NumericNames, &Room::new(LONGEST_INPUT + (1 << 20)));
         }
     });
     (socket, toy)

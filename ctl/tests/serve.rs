@@ -6,7 +6,9 @@ use std::io::{self, Cursor, Read, Write};
 
 use ctl::backend::ConnectionRow;
 use ctl::names::NumericNames;
-use ctl::protocol::{LONGEST_LINE, answer, read_reply, read_request, request_line, serve};
+use ctl::protocol::{
+    LONGEST_INPUT, LONGEST_LINE, Room, answer, read_reply, read_request, request_line, serve,
+};
 use ctl::session::Reply;
 use proptest::prelude::*;
 use toy::Toy;
@@ -36,7 +38,8 @@ impl Write for Stream {
 /// Serves the bytes and takes the replies apart; all of what was written must be replies.
 fn replies(requests: impl Into<Vec<u8>>, toy: &mut Toy) -> Vec<Reply> {
     let mut stream = Stream { requests: Cursor::new(requests.into()), replies: Vec::new() };
-    serve(&mut stream, toy, &NumericNames).expect("no error of the stream");
+    serve(&mut stream, toy, &NumericNames, &Room::new(2 * LONGEST_INPUT))
+        .expect("no error of the stream");
     let mut rest = stream.replies.as_slice();
     let mut replies = Vec::new();
     while !rest.is_empty() {
@@ -106,10 +109,28 @@ fn longest_line() {
 #[test]
 fn longest_restore_input() {
     let mut endless = io::BufReader::new((&b"-R\n"[..]).chain(io::repeat(b' ')));
-    let request = read_request(&mut endless).expect("no error").expect("a request");
+    let room = Room::new(2 * LONGEST_INPUT);
+    let request =
+        read_request(&mut endless, &mut room.share()).expect("no error").expect("a request");
     assert!(request.is_last());
     let reply = answer(&request, &mut Toy::default(), &NumericNames);
     assert_eq!(reply, Reply::error("restore input is longer than 64 MiB; nothing was done"));
+}
+
+#[test]
+fn restores_share_their_room() {
+    let room = Room::new(1 << 20);
+    let request = |bytes: u64, share: &mut _| {
+        let mut stream = io::BufReader::new((&b"-R\n"[..]).chain(io::repeat(b' ').take(bytes)));
+        let request = read_request(&mut stream, share).expect("no error").expect("a request");
+        answer(&request, &mut Toy::default(), &NumericNames)
+    };
+    let (mut one, mut other) = (room.share(), room.share());
+    assert_eq!(request(600_000, &mut one), Reply::default());
+    let full = Reply::error("there is no room for so much restore input now; nothing was done");
+    assert_eq!(request(600_000, &mut other), full);
+    drop((one, other));
+    assert_eq!(request(600_000, &mut room.share()), Reply::default());
 }
 
 #[test]

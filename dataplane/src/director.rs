@@ -4,6 +4,9 @@
 //! Pure: every operation is judged here, in the kernel's order of tests, and turned into commands
 //! that cannot fail. Nothing has changed when an operation is refused.
 
+mod draft;
+mod judge;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -15,16 +18,15 @@ use crate::command::Command;
 use crate::estimator::{Estimator, Rates};
 use crate::refusal::Refusal;
 use crate::roster::{Load, Member, Persistence, Roster, ServerId};
-use crate::schedule::{self, Plan, Scheduler};
-use crate::service::{Family, Method, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind};
+use crate::schedule::{Plan, Scheduler};
+use crate::service::{Family, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelKind};
 use crate::settings::Settings;
 use crate::time::Tick;
+use judge::{judge_address, judge_server, judge_service};
 
 /// Seconds for which a deleted server without connections is remembered, so that it can come back
 /// with its counters.
 const REMEMBER_S: u32 = 120;
-/// Broadcast address of the network that every Linux has on `lo`.
-const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 
 /// Reads what a server's slot has counted since the daemon started, summed over all shards.
 pub type ReadTraffic<'a> = &'a dyn Fn(ServerId) -> Traffic;
@@ -158,27 +160,6 @@ impl Director {
         self.batch.is_some()
     }
 
-    /// A director with the same services and servers, but no connections, to try changes on. What
-    /// it takes this one takes too: it has as many slots as are free here, or can be made free.
-    #[must_use]
-    pub fn draft(&self) -> Self {
-        let busy = self.deleted.iter().filter(|it| !it.server.member.load.is_idle()).count();
-        let in_use = self.services.values().map(|service| service.servers.len()).sum::<usize>();
-        let slots = in_use + self.free_slots.len() + self.deleted.len() - busy;
-        let mut draft = Self::new(self.service_limit, slots);
-        draft.broadcasts.clone_from(&self.broadcasts);
-        draft.begin_batch();
-        for service in self.services.values() {
-            draft.add_service(service.spec.clone()).expect("a service that exists is sound");
-            for server in service.servers.iter().rev() {
-                let added =
-                    draft.add_server(&service.spec.key, server.spec, &|_| Traffic::default());
-                added.expect("a server that exists is sound");
-            }
-        }
-        draft
-    }
-
     /// Refuses a server of another family than its service's, which synchronisation cannot tell
     /// of; for when a sync daemon runs.
     ///
@@ -235,10 +216,13 @@ impl Director {
     /// Replaces the attributes of a virtual service. A scheduler of the same name keeps its state.
     ///
     /// # Errors
-    /// When the service or its new scheduler does not exist.
+    /// When the service or its new scheduler does not exist, or there are too many servers for it.
     pub fn edit_service(&mut self, spec: ServiceSpec) -> Result<Command, Refusal> {
         let service = self.services.get_mut(&spec.key).ok_or(Refusal::NoSuchService)?;
         let scheduler = judge_service(&spec)?;
+        if service.servers.len() > scheduler.most_servers() {
+            return Err(Refusal::InvalidOperation);
+        }
         let keeps_scheduler = spec.scheduler == service.spec.scheduler;
         service.spec = spec;
         if keeps_scheduler && !service.is_stale {
@@ -304,12 +288,9 @@ impl Director {
             }
             None => {
                 let id = self.free_slots.pop().ok_or(Refusal::NoMemory)?;
-                let (origin, zeroed) = (Traffic::default(), Traffic::default());
                 self.next_serial += 1;
                 self.slots_used = self.slots_used.max(id.0 + 1);
-                let member = new_member(id, self.next_serial, &spec);
-                let estimator = Estimator::default();
-                (Server { spec, member, origin, zeroed, estimator }, true)
+                (Server::new(id, self.next_serial, spec), true)
             }
         };
         server.set(spec, key.family());
@@ -569,6 +550,24 @@ impl Service {
 }
 
 impl Server {
+    /// A server in a slot, without connections.
+    fn new(id: ServerId, serial: u64, spec: ServerSpec) -> Self {
+        let member = Member {
+            id,
+            order: 0,
+            serial,
+            weight: 0,
+            last_weight: 0,
+            method: spec.method,
+            is_plain_tunnel: true,
+            address: spec.address,
+            port: spec.port,
+            load: Arc::default(),
+        };
+        let (origin, zeroed) = (Traffic::default(), Traffic::default());
+        Self { spec, member, origin, zeroed, estimator: Estimator::default() }
+    }
+
     /// Takes the attributes of a server of a service of this family.
     fn set(&mut self, spec: ServerSpec, family: Family) {
         self.spec = spec;
@@ -581,52 +580,6 @@ impl Server {
         self.member.is_plain_tunnel =
             spec.tunnel.kind == TunnelKind::Ipip && Family::of(spec.address) == family;
     }
-}
-
-fn new_member(id: ServerId, serial: u64, spec: &ServerSpec) -> Member {
-    Member {
-        id,
-        order: 0,
-        serial,
-        weight: 0,
-        last_weight: 0,
-        method: spec.method,
-        is_plain_tunnel: true,
-        address: spec.address,
-        port: spec.port,
-        load: Arc::default(),
-    }
-}
-
-/// The scheduler of a service, if it and the persistence engine exist.
-fn judge_service(spec: &ServiceSpec) -> Result<Scheduler, Refusal> {
-    let has_engine = spec.persistence_engine.as_deref().is_none_or(|name| name == "sip");
-    let scheduler = schedule::by_name(&spec.scheduler).filter(|_| has_engine);
-    scheduler.ok_or(Refusal::SchedulerOrEngineNotFound)
-}
-
-/// The kernel's tests of a server, up to whether it exists.
-fn judge_server(spec: &ServerSpec, family: Family) -> Result<(), Refusal> {
-    if Family::of(spec.address) != family && spec.method != Method::Tunnel {
-        return Err(Refusal::InvalidOperation);
-    }
-    let weight_fits = (0..=i64::from(i32::MAX)).contains(&spec.weight);
-    if !weight_fits || spec.lower_threshold > spec.upper_threshold {
-        return Err(Refusal::OutOfRange);
-    }
-    Ok(())
-}
-
-/// A server's address must be a host's.
-fn judge_address(address: IpAddr, broadcasts: &[Ipv4Addr]) -> Result<(), Refusal> {
-    let is_a_host = match address {
-        IpAddr::V4(v4) => {
-            let is_group = v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast();
-            !is_group && v4 != LOOPBACK_BROADCAST && !broadcasts.contains(&v4)
-        }
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
-    };
-    if is_a_host { Ok(()) } else { Err(Refusal::InvalidOperation) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::schedule::Query;
-use crate::service::{ClientMask, Protocol, TunnelSpec};
+use crate::service::{ClientMask, Method, Protocol, TunnelSpec};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -72,6 +72,56 @@ fn at(address: &str) -> ServerSpec {
 
 fn add(director: &mut Director, spec: ServerSpec) -> Result<Command, Refusal> {
     director.add_server(&key(), spec, &|_| Traffic::default())
+}
+
+/// What a draft takes the director takes, though its servers may have connections by then.
+#[test]
+fn a_draft_takes_no_more_than_the_director_will() {
+    let mut director = Director::new(4, 3);
+    director.add_service(service(key())).unwrap();
+    for host in 1..=3 {
+        add(&mut director, server(host)).unwrap();
+    }
+    let mut draft = director.draft();
+    let is_full = |added| matches!(added, Err(Refusal::NoMemory));
+    assert!(is_full(add(&mut draft, server(4))), "all slots are taken");
+    delete(&mut draft, 1).unwrap();
+    let forget = |director: &mut Director| {
+        director.end_batch();
+        director.forget_idle().len()
+    };
+    assert_eq!(forget(&mut draft), 0, "it may have connections");
+    assert!(add(&mut draft, server(1)).is_ok(), "it comes back to its slot");
+    delete(&mut director, 2).unwrap();
+    delete(&mut director, 3).unwrap();
+    let busy = director.deleted[0].server.member.load.clone();
+    busy.bind(true);
+    let mut draft = director.draft();
+    assert_eq!(forget(&mut draft), 1, "the idle one of two");
+    assert!(add(&mut draft, server(4)).is_ok());
+    assert!(is_full(add(&mut draft, server(5))));
+    assert!(add(&mut draft, server(2)).is_ok(), "the busy one comes back");
+    assert_eq!((busy.active(), busy.inactive()), (1, 0), "nothing has changed");
+}
+
+/// A scheduler with a limit cannot be given to a service that has more servers.
+#[test]
+fn a_scheduler_takes_so_many_servers() {
+    let mut director = Director::new(4, 8192);
+    director.add_service(service(key())).unwrap();
+    director.begin_batch();
+    for n in 0..4094_u32 {
+        let address = IpAddr::V4(Ipv4Addr::from(0x0a01_0001 + n));
+        add(&mut director, ServerSpec { address, ..server(1) }).unwrap();
+    }
+    director.end_batch();
+    let maglev = ServiceSpec { scheduler: "mh".into(), ..service(key()) };
+    assert!(matches!(director.edit_service(maglev.clone()), Err(Refusal::InvalidOperation)));
+    assert_eq!(director.service_spec(&key()).unwrap().scheduler, "rr", "nothing has changed");
+    let first = server(1);
+    director.delete_server(&key(), first.address, 80, &|_| Traffic::default()).unwrap();
+    director.edit_service(maglev).unwrap();
+    drop(director.draft());
 }
 
 fn delete(director: &mut Director, host: u8) -> Result<Command, Refusal> {

@@ -169,6 +169,9 @@ impl<A: Network> Lane<A> {
         mark: Option<u32>,
         steps: &mut Steps,
     ) -> Outcome {
+        if question.protocol == Protocol::Sctp {
+            return dropped(DropReason::Protocol, steps);
+        }
         let (destination, destination_port) = match question.target {
             ServiceKey::Address { address, port, .. } => (A::from_ip(address), port),
             ServiceKey::Mark { .. } => (Some(A::UNSPECIFIED), 0),

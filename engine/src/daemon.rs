@@ -9,6 +9,7 @@ use crossbeam_channel::bounded;
 use ctl::backend::Backend;
 use ctl::load::{Link, PortCounts, PortRow};
 use ctl::names::SystemNames;
+use ctl::protocol::{LONGEST_INPUT, Room};
 use ctl::read_only::ReadOnly;
 use ctl::{restore, session};
 use dataplane::connection::TableSize;
@@ -33,6 +34,10 @@ use crate::say::{complain, say};
 use crate::validate::PortFacts;
 use crate::worker::Worker;
 
+/// Restore input of all clients together, in bytes: a few of the longest.
+const ROOM: usize = 4 * LONGEST_INPUT;
+/// The same on the read-only socket, where it is refused anyway.
+const READ_ONLY_ROOM: usize = 4 << 20;
 /// Lines of a saved table that are complained about one by one.
 const SHOWN_BAD_LINES: usize = 20;
 
@@ -150,10 +155,13 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         go.store(true, Ordering::Release);
         if let Some(socket) = &read_only {
             let control = control.clone();
-            let serve = move |stream| serve(stream, ReadOnly(Remote::new(control.clone(), None)));
+            let room = Arc::new(Room::new(READ_ONLY_ROOM));
+            let serve =
+                move |stream| serve(stream, ReadOnly(Remote::new(control.clone(), None)), &room);
             socket.serve(serve).map_err(|error| text(&error))?;
         }
-        let serve = move |stream| serve(stream, Remote::new(control.clone(), saver.clone()));
+        let room = Arc::new(Room::new(ROOM));
+        let serve = move |stream| serve(stream, Remote::new(control.clone(), saver.clone()), &room);
         socket.serve(serve).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();
         say(format_args!(
@@ -226,8 +234,8 @@ impl Plan {
 }
 
 /// Serves one client of a control socket.
-fn serve(stream: Deadline, mut backend: impl Backend) -> io::Result<()> {
-    ctl::protocol::serve(stream, &mut backend, &SystemNames::new())
+fn serve(stream: Deadline, mut backend: impl Backend, room: &Room) -> io::Result<()> {
+    ctl::protocol::serve(stream, &mut backend, &SystemNames::new(), room)
 }
 
 /// Takes a saved table back; false when there is none. What cannot be taken back is said, and the

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ctl::backend::{
     Backend, ConnectionRow, DaemonRow, FrameCounts, PortLosses, Rates, ServerRow, ServiceRow,
-    Table, Totals,
+    Table, Totals, Undone,
 };
 use ctl::command::{Change, DaemonSpec, Role, SettingChange, Timeouts};
 use ctl::explain::Explanation;
@@ -307,10 +307,10 @@ impl Backend for Toy {
         self.taken.clone().ok_or(TraceError::Busy)
     }
 
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), Undone> {
         let mut changed = self.clone();
         for (place, change) in changes.into_iter().enumerate() {
-            changed.make(change).map_err(|refusal| (place, refusal))?;
+            changed.make(change).map_err(|refusal| Undone::wholly(place, refusal))?;
         }
         *self = changed;
         Ok(())

@@ -89,7 +89,7 @@ impl Schedule for Locality {
         let place = Least::WeightedConnections.pick(roster, query)?;
         let serial = roster.members[place].serial;
         match known {
-            Some(entry) if self.replicates => entry.add(serial, query.now),
+            Some(entry) if self.replicates => entry.add(roster, serial, query.now),
             Some(entry) => entry.servers[0] = serial,
             None if has_room => {
                 let servers = alloc::vec![serial];
@@ -160,8 +160,12 @@ impl Entry {
         }
     }
 
-    fn add(&mut self, serial: u64, now: Tick) {
+    fn add(&mut self, roster: &Roster, serial: u64, now: Tick) {
         if !self.servers.contains(&serial) {
+            if self.servers.len() >= roster.members.len() {
+                // Deleted servers stay, as in the kernel, but do not pile up.
+                self.servers.retain(|&known| roster.members.iter().any(|m| m.serial == known));
+            }
             self.servers.insert(0, serial);
             self.changed = now;
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals, Undone,
 };
 use ctl::command::{Change, DaemonSpec, Role, Timeouts};
 use ctl::explain::Explanation;
@@ -132,7 +132,7 @@ impl Backend for World {
         unreachable!("the real tool does not trace")
     }
 
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), Undone> {
         let _ = changes;
         unreachable!("nothing recorded is atomic")
     }

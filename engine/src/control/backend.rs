@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ctl::backend::{
-    Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals,
+    Backend, ConnectionRow, DaemonRow, FrameCounts, ServerRow, ServiceRow, Table, Totals, Undone,
 };
 use ctl::command::{Change, Timeouts};
 use ctl::drain;
@@ -89,8 +89,9 @@ impl Backend for Remote {
         }
     }
 
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
-        self.make(move |control| control.change_all(changes)).map_err(|refusal| (0, refusal))?
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), Undone> {
+        let done = self.make(move |control| control.change_all(changes));
+        done.map_err(|refusal| Undone::wholly(0, refusal))?
     }
 
     fn table(&mut self) -> Result<Table, Refusal> {

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ctl::backend::{Table, Totals};
+use ctl::backend::{Table, Totals, Undone};
 use ctl::command::Change;
 use ctl::mark::{MarkChange, MarkError};
 use ctl::print;
@@ -201,18 +201,20 @@ impl Control {
     }
 
     /// Makes all changes or none: they are tried on a draft first.
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), (usize, Refusal)> {
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), Undone> {
         let mut draft = self.truth.draft();
         for (place, change) in changes.iter().enumerate() {
             let tried = draft.change(change.clone(), &|_| Traffic::default(), &mut Vec::new());
-            tried.map_err(|refusal| (place, refusal))?;
+            tried.map_err(|refusal| Undone::wholly(place, refusal))?;
         }
         let mut failed = self.change_each(changes).into_iter().enumerate();
         if let Some(journal) = &mut self.journal {
             journal.want_all();
         }
         // None, unless an interface has gone since the draft was made.
-        failed.try_for_each(|(place, done)| done.map_err(|refusal| (place, refusal)))
+        failed.try_for_each(|(place, done)| {
+            done.map_err(|refusal| Undone { place, refusal, is_partial: true })
+        })
     }
 
     /// Puts what is configured in force.
