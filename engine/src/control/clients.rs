@@ -156,7 +156,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_that_has_us_wait_makes_room() {
+    fn the_longest_idle_makes_room() {
+        let clients = Clients::default();
+        let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
+        let mut admitted: Vec<_> =
+            pairs[..MOST].iter().map(|(ours, _)| clients.admit(ours).unwrap()).collect();
+        thread::sleep(GRACE);
+        // The first has just had an answer, and waits for nothing.
+        admitted[0].work().unwrap();
+        admitted[0].next();
+        admitted[0].wait();
+        let _last = clients.admit(&pairs[MOST].0).unwrap();
+        assert!(admitted[0].work().is_ok() && admitted[1].work().is_err());
+    }
+
+    #[test]
+    fn one_that_has_us_wait_makes_room() {
         let clients = Clients::default();
         let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
         let mut admitted: Vec<_> =

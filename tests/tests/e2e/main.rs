@@ -7,6 +7,7 @@
 
 mod control;
 mod crowd;
+mod disk;
 mod drain;
 mod files;
 mod hostile;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
     cases.extend(lifecycle::cases());
     cases.extend(refusal::cases());
     cases.extend(saved::cases());
+    cases.extend(disk::cases());
     cases.extend(killed::cases());
     cases.extend(sockets::cases());
     cases.extend(crowd::cases());

@@ -3,22 +3,19 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::daemon::{Control, Daemon, add_null_port, command, refused};
-use tests::interrupt;
 use tests::lab::Lab;
-use tests::model::Story;
 use tests::requirements::Binaries;
-use tests::session::Session;
 
-use crate::{Case, from_environment};
+use crate::Case;
 
 /// For everything that happens by itself, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const SEED: u64 = 20_260_101;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -26,10 +23,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("saved-everything", everything),
         Case::new("saved-torn-line", torn_line),
         Case::new("saved-garbage", garbage),
-        Case::new("saved-in-the-way", in_the_way),
-        Case::new("saved-full-disk", full_disk),
         Case::new("saved-two-daemons", two_daemons),
         Case::new("saved-rules", rules),
+        Case::new("saved-configured", configured),
+        Case::new("saved-atomic", atomic),
     ]
 }
 
@@ -196,7 +193,9 @@ fn torn_line(lab: &Lab, binaries: &Binaries) -> Result<()> {
         drop(daemon);
         fs::File::options().append(true).open(&state)?.write_all(half.as_bytes())?;
         daemon = start(lab, binaries, &state)?;
-        check_taken_back(&daemon, &state).with_context(|| half.to_owned())?;
+        let said = daemon.service().err();
+        let words = format!("the last line has no end and is left out: {half}\n");
+        ensure!(said.ends_with(&words) && said.lines().count() == 1, "{half}: {said}");
         let after = daemon.control().must("-Sn")?;
         ensure!(after == before, "with {half:?} at its end the table is\n{after}");
     }
@@ -259,134 +258,6 @@ fn garbage(lab: &Lab, binaries: &Binaries) -> Result<()> {
     Ok(())
 }
 
-const WARNING: &str = "warning: the change is made, but the table could not be saved in ";
-
-/// A change, and whether it could not be saved.
-fn warned(control: &Control<'_>, words: &str) -> Result<bool> {
-    let finished = control.run(words)?;
-    let error = finished.err();
-    ensure!(finished.code() == Some(0), "{words}: {}: {error}", finished.status);
-    ensure!(error.is_empty() || error.starts_with(WARNING), "{words}: {error}");
-    Ok(!error.is_empty())
-}
-
-fn await_saved_again(daemon: &Daemon<'_>) -> Result<()> {
-    let started = Instant::now();
-    while !daemon.service().err().contains("the table is saved again") {
-        interrupt::check()?;
-        let complaints = daemon.service().err();
-        ensure!(started.elapsed() < PATIENCE, "the table is not saved again: {complaints}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-/// A folder in the place of the file.
-fn in_the_way(lab: &Lab, binaries: &Binaries) -> Result<()> {
-    let state = lab.directory().join("table");
-    let mut daemon = start(lab, binaries, &state)?;
-    let control = daemon.control();
-    ensure!(!warned(control, "-A -t 10.9.255.1:80 -s rr")?, "a warning about nothing");
-    fs::remove_file(&state)?;
-    fs::create_dir(&state)?;
-    for port in 81..84 {
-        ensure!(warned(control, &format!("-A -t 10.9.255.1:{port} -s rr"))?, "no warning");
-    }
-    // Looking is no change, and what is refused is none.
-    let listed = control.run("-Ln")?;
-    ensure!(listed.code() == Some(0) && listed.stderr.is_empty(), "-Ln: {}", listed.err());
-    ensure!(listed.out().lines().count() == 7, "the table has changed: {}", listed.out());
-    let complaints = daemon.service().err();
-    ensure!(complaints.lines().count() == 1, "not one complaint: {complaints}");
-    fs::remove_dir(&state)?;
-    // By itself, without another change.
-    await_saved_again(&daemon)?;
-    let before = daemon.control().must("-Sn")?;
-    daemon.kill();
-    drop(daemon);
-    let mut daemon = start(lab, binaries, &state)?;
-    check_taken_back(&daemon, &state)?;
-    ensure!(daemon.control().must("-Sn")? == before, "not what it was");
-    ensure!(!warned(daemon.control(), "-A -t 10.9.255.1:99 -s rr")?, "a warning about nothing");
-    daemon.stop()?;
-    drop(daemon);
-    // At the start it is a reason to say no.
-    fs::remove_file(&state)?;
-    fs::create_dir(&state)?;
-    let socket = lab.directory().join("control.sock");
-    let mut command = command(lab, binaries, &socket, 1);
-    let second = refused(add_null_port(&mut command).arg("--state").arg(&state))?;
-    ensure!(second.err().contains(&*state.to_string_lossy()), "not named: {}", second.err());
-    Ok(())
-}
-
-/// Mounts 64 KiB at the first argument, then becomes the rest.
-const SMALL_DISK: &str = "mount -n -t tmpfs -o size=64k none \"$1\"; shift; exec \"$@\"";
-
-fn full_disk(lab: &Lab, binaries: &Binaries) -> Result<()> {
-    let disk = lab.directory().join("disk");
-    fs::create_dir(&disk)?;
-    let state = disk.join("table");
-    let socket = lab.directory().join("control.sock");
-    let mut plain = command(lab, binaries, &socket, 1);
-    add_null_port(&mut plain).arg("--state").arg(&state);
-    let mut words = plain.get_args();
-    let mut command = std::process::Command::new("ip");
-    // `ip netns exec NAME setpriv --pdeathsig KILL`, and in between a mount namespace.
-    command.args(words.by_ref().take(6));
-    command.args(["unshare", "--mount", "--propagation", "private", "sh", "-ec", SMALL_DISK, "sh"]);
-    command.arg(&disk).args(words);
-    let daemon = Daemon::start_by(lab, binaries, &socket, &mut command)?;
-    // The disk as the daemon sees it.
-    let root = PathBuf::from(format!("/proc/{}/root", daemon.service().id()));
-    let inside = root.join(disk.strip_prefix("/")?);
-    ensure!(inside.join("table").is_file() && !state.exists(), "no disk of its own");
-    let story = Story::new(from_environment("POLLVS_E2E_SEED", SEED)?, 1, 500);
-    let mut session = Session::open(&socket)?;
-    let mut lines = story.lines.iter();
-    for line in lines.by_ref().take(50) {
-        ensure!(session.change(line)?, "the daemon is gone");
-    }
-    let filler = inside.join("filler");
-    let filled = fs::File::create(&filler)?.write_all(&[0; 65536]);
-    ensure!(filled.is_err(), "the disk is larger than 64 KiB");
-    let (mut safe, mut warnings) = (50, 0);
-    for line in lines {
-        let answer = session.ask(line)?;
-        ensure!(answer.status == 0, "{line}: {answer:?}");
-        if answer.err.is_empty() {
-            ensure!(warnings == 0, "saved in no room");
-            safe += 1;
-        } else {
-            ensure!(answer.err.starts_with(WARNING), "{line}: {answer:?}");
-            warnings += 1;
-        }
-    }
-    ensure!(warnings > 0, "the disk is not full");
-    println!("  {safe} changes were saved, {warnings} not");
-    // Should the lights go out now, everything without a warning is there.
-    let copy = lab.directory().join("copy");
-    fs::copy(inside.join("table"), &copy)?;
-    // Without another change.
-    fs::remove_file(&filler)?;
-    await_saved_again(&daemon)?;
-    let later = lab.directory().join("later");
-    fs::copy(inside.join("table"), &later)?;
-    let before = daemon.control().must("-Sn")?;
-    ensure!(session.change("-A -f 1 -s rr")?, "the daemon is gone");
-    drop(daemon);
-    let daemon = start(lab, binaries, &copy)?;
-    check_taken_back(&daemon, &copy)?;
-    let saved = daemon.control().must("-Sn")?;
-    let kept = story.progress(&saved, safe..=story.lines.len());
-    ensure!(kept.is_some(), "{safe} were saved, but there is\n{saved}");
-    drop(daemon);
-    let daemon = start(lab, binaries, &later)?;
-    check_taken_back(&daemon, &later)?;
-    ensure!(daemon.control().must("-Sn")? == before, "not what it was");
-    Ok(())
-}
-
 fn two_daemons(lab: &Lab, binaries: &Binaries) -> Result<()> {
     let state = lab.directory().join("table");
     let mut first = start(lab, binaries, &state)?;
@@ -444,5 +315,61 @@ fn rules(lab: &Lab, binaries: &Binaries) -> Result<()> {
         let said = daemon.service().out();
         ensure!(said.contains("the configured rules are left out"), "in silence: {said}");
     }
+    Ok(())
+}
+
+/// What is as configured is not saved, so the configuration may be edited.
+fn configured(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let state = lab.directory().join("table");
+    let config = lab.directory().join("pollvsd.toml");
+    fs::write(&config, "")?;
+    let start = || {
+        let arguments = ["--state".into(), state.clone(), "--config".into(), config.clone()];
+        Daemon::start_alone(lab, binaries, arguments)
+    };
+    let mut daemon = start()?;
+    let control = daemon.control();
+    for words in [
+        "--sysctl expire_nodest_conn=1 lblc_expiration=7",
+        "--sysctl expire_nodest_conn=0",
+        "mark -A -p tcp --dport 80 --set-mark 1",
+        "mark -F",
+        "--set 800 0 0",
+        "--set 900 0 0",
+    ] {
+        control.must(words)?;
+    }
+    daemon.kill();
+    drop(daemon);
+    let edited = "[sysctl]\nexpire_nodest_conn = 1\nlblc_expiration = 8\n\
+                  [timeouts]\ntcp = 777\n[[mark]]\nprotocol = 6\nmark = 5\n";
+    fs::write(&config, edited)?;
+    let daemon = start()?;
+    let said = daemon.control().must("--sysctl expire_nodest_conn lblc_expiration")?;
+    let values: Vec<_> = said.lines().filter_map(|line| line.split(" = ").nth(1)).collect();
+    ensure!(values == ["1", "7"], "the second one alone was set by hand: {said}");
+    let marks = daemon.control().must("mark")?;
+    ensure!(marks.contains("--set-mark 5"), "no mark of the configuration: {marks}");
+    let timeouts = daemon.control().must("-L --timeout")?;
+    ensure!(timeouts.contains("777 120 300"), "{timeouts}");
+    Ok(())
+}
+
+/// Lines that belong together reach the disk together: as a file of their own.
+fn atomic(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let state = lab.directory().join("table");
+    let daemon = start(lab, binaries, &state)?;
+    let control = daemon.control();
+    control.must("-A -t 10.9.255.1:80 -s rr")?;
+    let number = || fs::metadata(&state).map(|file| file.ino());
+    let before = number()?;
+    control.must("-A -t 10.9.255.1:81 -s rr")?;
+    ensure!(number()? == before, "a single change is appended");
+    let lines = "-C\n-A -f 1 -s rr\n-A -f 2 -s rr\n";
+    let finished = control.run_with_input("--atomic -R", lines)?;
+    ensure!(finished.status.success(), "{}", finished.err());
+    ensure!(number()? != before, "half of it could be there");
+    let saved = fs::read_to_string(&state)?;
+    ensure!(!saved.contains("-C\n") && saved.contains("-A -f 2"), "not the table: {saved}");
     Ok(())
 }
