@@ -51,6 +51,9 @@ fn explain(lab: &Lab, binaries: &Binaries) -> Result<()> {
     }
     let nowhere = control.must("explain -t 10.9.255.1:81 --from 10.9.0.7:33333")?;
     ensure!(nowhere.contains("\ndropped     no_service: "), "{nowhere}");
+    control.must("-A --sctp-service 10.9.255.1:80 -s rr")?;
+    let sctp = control.must("explain --sctp-service 10.9.255.1:80 --from 10.9.0.7:33333")?;
+    ensure!(sctp.starts_with("dropped     protocol: "), "{sctp}");
     let elsewhere = control.must("explain -u 198.51.100.1:9 --from 10.9.0.7:33333")?;
     ensure!(elsewhere.starts_with("ordinary    "), "{elsewhere}");
     control.must("mark -A -p tcp --dport 81 --set-mark 5")?;
