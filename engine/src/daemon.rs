@@ -148,12 +148,15 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
             files.keep_fresh(control.clone())?;
         }
         go.store(true, Ordering::Release);
+        let names = SystemNames::new();
         if let Some(socket) = &read_only {
-            let control = control.clone();
-            let serve = move |stream| serve(stream, ReadOnly(Remote::new(control.clone(), None)));
+            let (control, names) = (control.clone(), names.clone());
+            let serve =
+                move |stream| serve(stream, ReadOnly(Remote::new(control.clone(), None)), &names);
             socket.serve(serve).map_err(|error| text(&error))?;
         }
-        let serve = move |stream| serve(stream, Remote::new(control.clone(), saver.clone()));
+        let serve =
+            move |stream| serve(stream, Remote::new(control.clone(), saver.clone()), &names);
         socket.serve(serve).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();
         say(format_args!(
@@ -225,9 +228,9 @@ impl Plan {
     }
 }
 
-/// Serves one client of a control socket.
-fn serve(stream: Deadline, mut backend: impl Backend) -> io::Result<()> {
-    ctl::protocol::serve(stream, &mut backend, &SystemNames::new())
+/// Serves one client of a control socket. Its names are a clone of those that all clients share.
+fn serve(stream: Deadline, mut backend: impl Backend, names: &SystemNames) -> io::Result<()> {
+    ctl::protocol::serve(stream, &mut backend, names)
 }
 
 /// Takes a saved table back; false when there is none. What cannot be taken back is said, and the
