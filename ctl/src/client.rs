@@ -1,6 +1,7 @@
 //! The client side of the control socket. It never waits long: a dead daemon gives an error within seconds.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -13,10 +14,12 @@ use crate::args;
 use crate::command::Command;
 use crate::drain;
 use crate::help;
+use crate::json;
 use crate::names::NumericNames;
 use crate::protocol::{LONGEST_INPUT, read_reply, request_line};
 use crate::session::{self, Reply};
 use crate::trace;
+use crate::words::multiple;
 
 /// The daemon's control socket unless something else is said.
 pub const DEFAULT_SOCKET: &str = "/run/pollvs/pollvsd.sock";
@@ -41,23 +44,29 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// Takes a process's arguments apart. As `ipvsadm` it has exactly that tool's options, so no `--socket`.
+    /// Takes a process's arguments apart; `--socket PATH` may stand among the words that come before a command. As
+    /// `ipvsadm` it has exactly that tool's options, so no `--socket`.
     ///
     /// # Errors
     ///
-    /// The reply to a `--socket` without a path.
+    /// The reply to a `--socket` without a path, or to a second one.
     pub fn new(mut argv: Vec<String>, variable: Option<&OsStr>) -> Result<Self, Reply> {
-        let mut socket = match variable {
-            Some(path) if !path.is_empty() => PathBuf::from(path),
-            _ => PathBuf::from(DEFAULT_SOCKET),
-        };
-        if !is_ipvsadm(&argv) && argv.get(1).is_some_and(|word| word == "--socket") {
-            match argv.get(2) {
-                Some(path) => socket = PathBuf::from(path),
-                None => return Err(Reply::error("--socket: missing path of the control socket")),
+        let mut named = None;
+        let mut at = 1;
+        while !is_ipvsadm(&argv) {
+            match argv.get(at).map(String::as_str) {
+                Some(json::WORD | session::ATOMIC) => at += 1,
+                Some("--socket") if named.is_some() => return Err(multiple("socket")),
+                Some("--socket") => {
+                    let missing = || Reply::error("--socket: missing path of the control socket");
+                    named = Some(PathBuf::from(argv.get(at + 1).ok_or_else(missing)?));
+                    argv.drain(at..at + 2);
+                }
+                _ => break,
             }
-            argv.drain(1..3);
         }
+        let given = variable.filter(|path| !path.is_empty()).map(PathBuf::from);
+        let socket = named.or(given).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
         Ok(Self { socket, argv })
     }
 
@@ -82,37 +91,48 @@ impl Invocation {
         let reads =
             matches!(command, Ok(Command::Restore)) || session::is_atomic_restore(&self.argv);
         let input = reads.then_some(input);
-        match self.ask(&self.argv, input) {
-            Ok(reply) => reply,
-            Err(error) => self.no_answer(&error),
-        }
+        self.ask(&self.argv, input).unwrap_or_else(|failure| self.no_answer(&failure))
     }
 
     /// Asks at the socket or, if that is not for this user, at the one beside it that only lists.
-    pub(crate) fn ask(&self, argv: &[String], input: Option<&mut dyn Read>) -> io::Result<Reply> {
-        let bytes = read_input(input)?;
-        let answer = ask(&self.socket, argv, bytes.as_deref());
-        match answer {
+    pub(crate) fn ask(
+        &self,
+        argv: &[String],
+        input: Option<&mut dyn Read>,
+    ) -> Result<Reply, Failure> {
+        let connect = || self.connect().map_err(Failure::NotConnected);
+        let Some(input) = input else { return exchange(connect()?, argv, None) };
+        // What writes the input may be slow, and the daemon waits for nobody long: so it is read before the request
+        // begins, and the connection before that only shows that there is a daemon.
+        drop(connect()?);
+        let bytes = read_input(input).map_err(Failure::NoInput)?;
+        exchange(connect()?, argv, Some(&bytes))
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        match connect(&self.socket) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let listing = self.socket.with_file_name(READ_ONLY_NAME);
-                ask(&listing, argv, bytes.as_deref()).map_err(|_| error)
+                connect(&self.socket.with_file_name(READ_ONLY_NAME)).map_err(|_| error)
             }
-            answer => answer,
+            result => result,
         }
     }
 
     /// The reply in place of one that the daemon did not give.
-    pub(crate) fn no_answer(&self, error: &io::Error) -> Reply {
-        let reason = match error.kind() {
-            io::ErrorKind::PermissionDenied => "Permission denied (you must be root)".to_owned(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-            io::ErrorKind::UnexpectedEof => "the daemon closed the connection".to_owned(),
-            _ => {
-                let text = error.to_string();
-                text.split(" (os error").next().unwrap_or(&text).to_owned()
+    pub(crate) fn no_answer(&self, failure: &Failure) -> Reply {
+        let error = match failure {
+            Failure::NotConnected(error) => error,
+            Failure::NoInput(_) => return Reply::error(&failure.to_string()),
+            Failure::NotAnswered(error, _) => {
+                let mut message = format!("{failure}; the command may have been carried out");
+                if !is_time_out(error) {
+                    // Perhaps it is another program's.
+                    message += &format!("\nAsked at the socket {}.", self.socket.display());
+                }
+                return Reply::error(&message);
             }
         };
-        let mut message = format!("Can't initialize ipvs: {reason}");
+        let mut message = format!("Can't initialize ipvs: {failure}");
         let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
         let is_ipvsadm = is_ipvsadm(&self.argv);
         if is_ipvsadm {
@@ -132,6 +152,54 @@ impl Invocation {
     }
 }
 
+/// Why there is no reply.
+#[derive(Debug)]
+pub enum Failure {
+    /// There is nobody, or not for this user: nothing was asked.
+    NotConnected(io::Error),
+    /// The input of `-R` could not be read: nothing was asked.
+    NoInput(io::Error),
+    /// The daemon was silent for so long, or has hung up, or said something else. What it did is not known.
+    NotAnswered(io::Error, Duration),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionReset, InvalidData, PermissionDenied, UnexpectedEof,
+        };
+        let (Self::NotConnected(error) | Self::NoInput(error) | Self::NotAnswered(error, _)) = self;
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        match (self, error.kind()) {
+            (Self::NotConnected(_), PermissionDenied) => {
+                f.write_str("Permission denied (you must be root)")
+            }
+            (Self::NotConnected(error), _) if is_time_out(error) => {
+                f.write_str("no answer in time")
+            }
+            (Self::NotConnected(_), _) => f.write_str(text),
+            (Self::NoInput(_), _) => write!(f, "standard input: {text}"),
+            (Self::NotAnswered(error, patience), _) if is_time_out(error) => {
+                write!(f, "pollvsd has not answered within {} s", patience.as_secs())
+            }
+            (Self::NotAnswered(..), UnexpectedEof | BrokenPipe | ConnectionReset) => {
+                f.write_str("pollvsd has closed the connection without an answer")
+            }
+            (Self::NotAnswered(..), InvalidData) => {
+                f.write_str("pollvsd's answer is not understood")
+            }
+            (Self::NotAnswered(..), _) => write!(f, "no answer of pollvsd: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
 fn is_ipvsadm(argv: &[String]) -> bool {
     argv.first().is_some_and(|program| session::is_ipvsadm(program))
 }
@@ -140,31 +208,38 @@ fn output(text: String) -> Reply {
     Reply { status: 0, stdout: text.into_bytes(), stderr: Vec::new() }
 }
 
-/// What `-R` reads, whole: what writes it may be slow, and the daemon waits for nobody long.
-fn read_input(input: Option<&mut dyn Read>) -> io::Result<Option<Vec<u8>>> {
-    let Some(input) = input else { return Ok(None) };
+/// What `-R` reads, whole.
+fn read_input(input: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than the daemon takes, so that it can refuse it as too long.
     input.take(LONGEST_INPUT as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Sends a request and reads its reply. `input` is sent after it: give it with `-R` only.
 ///
 /// # Errors
 ///
-/// What connecting, sending and receiving give, among them `TimedOut` or `WouldBlock` for a daemon that is silent for
-/// 2 seconds (30 over a restore).
-pub fn ask(socket: &Path, argv: &[String], input: Option<&[u8]>) -> io::Result<Reply> {
+/// When there is no daemon, or no reply from it; it may be silent for 2 seconds (30 over a restore).
+pub fn ask(socket: &Path, argv: &[String], input: Option<&[u8]>) -> Result<Reply, Failure> {
+    exchange(connect(socket).map_err(Failure::NotConnected)?, argv, input)
+}
+
+fn exchange(
+    mut stream: UnixStream,
+    argv: &[String],
+    input: Option<&[u8]>,
+) -> Result<Reply, Failure> {
     let patience = if input.is_some() { RESTORE_PATIENCE } else { PATIENCE };
-    let mut stream = connect(socket)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+    let limited = stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| stream.set_write_timeout(Some(patience)));
+    limited.map_err(Failure::NotConnected)?;
     let sent = send(&mut stream, argv, input.unwrap_or_default());
     // A daemon that refuses a request while it is being sent has said why.
     match (read_reply(&mut BufReader::new(&stream)), sent) {
         (Ok(reply), _) => Ok(reply),
-        (Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Err(_), Err(error)) | (Err(error), Ok(())) => Err(Failure::NotAnswered(error, patience)),
     }
 }
 
@@ -185,3 +260,7 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     })?;
     results.recv_timeout(PATIENCE).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -37,3 +37,4 @@ pub mod restore;
 pub mod session;
 mod settings;
 pub mod trace;
+mod words;

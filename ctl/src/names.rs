@@ -1,11 +1,10 @@
 //! Names of hosts and services.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,25 +95,57 @@ impl Services {
 const BUDGET: Duration = Duration::from_millis(1000);
 /// How long addresses stay numbers after the resolver did not answer in time.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long an answer of the resolver is kept.
+/// How long an answer of the resolver is kept, and the services database.
 const KEEP: Duration = Duration::from_secs(30);
 /// Most answers kept.
 const MOST_KEPT: usize = 4096;
 /// Most questions that wait for a slow resolver at once.
 const MOST_WAITING: usize = 32;
+/// Most of these that may be for a listing's addresses: the others are left for hosts that a command names.
+const MOST_ADDRESSES: usize = 16;
 
 /// The names of this system: its resolver and its `/etc/services`.
 ///
 /// A resolver can hang for many seconds, and the daemon must not. Every question is therefore asked in a thread of
 /// its own, and one command waits 1 second for all its questions together; after that, its addresses stay numbers and
 /// its unknown hosts are unknown. Addresses then stay numbers for 5 seconds more.
-#[derive(Debug)]
+///
+/// A clone shares everything but the time of its command: answers, the 5 seconds, and how many questions may wait. So
+/// a daemon makes one, and gives each client a clone.
+#[derive(Clone, Debug)]
 pub struct SystemNames {
-    services: OnceCell<Services>,
+    shared: Arc<Mutex<Shared>>,
     deadline: Cell<Instant>,
-    quiet_until: Cell<Instant>,
-    waiting: Arc<AtomicUsize>,
-    kept: RefCell<HashMap<IpAddr, (Instant, Option<String>)>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    services: Option<(Instant, Arc<Services>)>,
+    quiet_until: Instant,
+    waiting: usize,
+    kept: HashMap<IpAddr, (Instant, Option<String>)>,
+}
+
+impl Shared {
+    fn keep(&mut self, address: IpAddr, name: Option<String>) {
+        if self.kept.len() >= MOST_KEPT {
+            self.kept.clear();
+        }
+        self.kept.insert(address, (Instant::now(), name));
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place of a question among those that wait, given back when dropped.
+struct Place(Arc<Mutex<Shared>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.0).waiting -= 1;
+    }
 }
 
 impl Default for SystemNames {
@@ -128,49 +159,92 @@ impl SystemNames {
     #[must_use]
     pub fn new() -> Self {
         let now = Instant::now();
-        Self {
-            services: OnceCell::new(),
-            deadline: Cell::new(now + BUDGET),
-            quiet_until: Cell::new(now),
-            waiting: Arc::default(),
-            kept: RefCell::default(),
+        let kept = HashMap::new();
+        let shared = Shared { services: None, quiet_until: now, waiting: 0, kept };
+        Self { shared: Arc::new(Mutex::new(shared)), deadline: Cell::new(now + BUDGET) }
+    }
+
+    /// The services database, read when it is asked for; without the file, ports are numbers.
+    fn services(&self) -> Arc<Services> {
+        if let Some((since, services)) = &lock(&self.shared).services
+            && since.elapsed() < KEEP
+        {
+            return Arc::clone(services);
         }
+        // Not under the lock: a disk can hang, too.
+        let text = std::fs::read("/etc/services").unwrap_or_default();
+        let services = Arc::new(Services::parse(&String::from_utf8_lossy(&text)));
+        lock(&self.shared).services = Some((Instant::now(), Arc::clone(&services)));
+        services
     }
 
-    /// The services database, read when it is first asked for; without the file, ports are numbers.
-    fn services(&self) -> &Services {
-        self.services.get_or_init(|| {
-            let text = std::fs::read("/etc/services").unwrap_or_default();
-            Services::parse(&String::from_utf8_lossy(&text))
-        })
-    }
-
-    /// Asks the resolver; the outer `None` means that it did not answer in time.
+    /// Asks the resolver unless so many questions wait already; the outer `None` means that it did not answer in time.
     fn ask<T: Send + 'static>(
         &self,
+        most_waiting: usize,
         question: impl FnOnce() -> Option<T> + Send + 'static,
     ) -> Option<Option<T>> {
         let left = self.deadline.get().saturating_duration_since(Instant::now());
-        if left.is_zero() || self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+        if left.is_zero() {
             return None;
         }
+        let place = self.place(most_waiting)?;
         let (answer, answers) = mpsc::sync_channel(1);
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Arc::clone(&self.waiting);
-        let asked = thread::Builder::new().name("names".to_owned()).spawn(move || {
+        let ask = move || {
+            let given = question();
+            drop(place);
             // Nobody listens any more if the answer is late: that is fine.
-            let _ = answer.send(question());
-            waiting.fetch_sub(1, Ordering::Relaxed);
-        });
-        if asked.is_err() {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+            let _ = answer.send(given);
+        };
+        thread::Builder::new().name("names".to_owned()).spawn(ask).ok()?;
         let answer = answers.recv_timeout(left).ok();
-        if answer.is_none() {
-            self.quiet_until.set(Instant::now() + QUIET);
+        // A question that had only the rest of a long listing's time says nothing about the resolver.
+        if answer.is_none() && left >= BUDGET / 2 {
+            lock(&self.shared).quiet_until = Instant::now() + QUIET;
         }
         answer
+    }
+
+    fn place(&self, most_waiting: usize) -> Option<Place> {
+        let mut shared = lock(&self.shared);
+        if shared.waiting >= most_waiting {
+            return None;
+        }
+        shared.waiting += 1;
+        Some(Place(Arc::clone(&self.shared)))
+    }
+
+    /// The name of an address as it was found before, or as `look_up` finds it.
+    fn name_of(
+        &self,
+        address: IpAddr,
+        look_up: impl FnOnce() -> Option<String> + Send + 'static,
+    ) -> Option<String> {
+        {
+            let shared = lock(&self.shared);
+            if let Some((since, name)) = shared.kept.get(&address)
+                && since.elapsed() < KEEP
+            {
+                return name.clone();
+            }
+            if Instant::now() < shared.quiet_until {
+                return None;
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let question = move || {
+            let name = look_up();
+            // A name that comes late is of use to the next who asks.
+            if name.is_some() {
+                lock(&shared).keep(address, name.clone());
+            }
+            name
+        };
+        let name = self.ask(MOST_ADDRESSES, question)?;
+        if name.is_none() {
+            lock(&self.shared).keep(address, None);
+        }
+        name
     }
 }
 
@@ -187,26 +261,11 @@ impl Names for SystemNames {
                 SocketAddr::V6(_) => None,
             })
         };
-        self.ask(question).flatten()
+        self.ask(MOST_WAITING, question).flatten()
     }
 
     fn host_name(&self, address: IpAddr) -> Option<String> {
-        let now = Instant::now();
-        if let Some((since, name)) = self.kept.borrow().get(&address)
-            && now.duration_since(*since) < KEEP
-        {
-            return name.clone();
-        }
-        if now < self.quiet_until.get() {
-            return None;
-        }
-        let name = self.ask(move || dns_lookup::lookup_addr(&address).ok())?;
-        let mut kept = self.kept.borrow_mut();
-        if kept.len() >= MOST_KEPT {
-            kept.clear();
-        }
-        kept.insert(address, (now, name.clone()));
-        name
+        self.name_of(address, move || dns_lookup::lookup_addr(&address).ok())
     }
 
     fn service_port(&self, name: &str, protocol: Protocol) -> Option<u16> {

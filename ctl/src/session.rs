@@ -73,7 +73,7 @@ pub(crate) fn is_ipvsadm(program: &str) -> bool {
 }
 
 /// The word in front of `-R` that makes it all or nothing.
-const ATOMIC: &str = "--atomic";
+pub(crate) const ATOMIC: &str = "--atomic";
 
 /// Whether a command line is `--atomic -R`, which the real tool does not know.
 pub(crate) fn is_atomic_restore(argv: &[String]) -> bool {

@@ -4,9 +4,9 @@ mod toy;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ctl::names::NumericNames;
@@ -52,6 +52,18 @@ fn run(program: &Path, args: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("an end")
 }
 
+/// How it ends, which does not take long.
+fn end_of(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "it waits for its input");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
@@ -82,7 +94,7 @@ fn commands_reach_the_daemon() {
     assert_eq!(ask(&["-R", "-n"], "-C\n"), (2, String::new(), wrong));
     let odd = (2, String::new(), "unexpected argument a \"b\"\n\n".to_owned());
     assert_eq!(ask(&["-L", "a \"b\"\n"], ""), odd);
-    // Only the very first words can name the socket.
+    // Only the first words can name the socket.
     let (status, _, message) = ask(&["-L", "--socket", socket], "");
     assert_eq!((status, message.as_str()), (255, "--socket: unknown option\n"));
 }
@@ -97,15 +109,7 @@ fn a_wrong_restore_does_not_wait_for_input() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the program");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            break status;
-        }
-        assert!(start.elapsed() < Duration::from_secs(5), "it waits for its input");
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert_eq!(status.code(), Some(2));
+    assert_eq!(end_of(&mut child).code(), Some(2));
 }
 
 #[test]
@@ -159,16 +163,19 @@ fn a_silent_daemon_is_given_up() {
     let output = run(Path::new(PROGRAM), &["--socket", socket.to_str().expect("a path"), "-L"], "");
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).starts_with("Can't initialize ipvs: no answer in time\n"));
+    let message = "pollvsd has not answered within 2 s; the command may have been carried out\n";
+    assert_eq!(text(&output.stderr), message);
 }
 
 #[test]
 fn a_daemon_that_talks_nonsense() {
-    for (name, answer) in [
-        ("empty", ""),
-        ("text", "HTTP/1.1 400 Bad Request\r\n"),
-        ("short", "0 100 0\nabc"),
-        ("endless", &"9".repeat(1000)),
+    let closed = "pollvsd has closed the connection without an answer; the command may have been carried out\n";
+    let odd = "pollvsd's answer is not understood; the command may have been carried out\n";
+    for (name, answer, message) in [
+        ("empty", "", closed),
+        ("text", "HTTP/1.1 400 Bad Request\r\n", odd),
+        ("short", "0 100 0\nabc", closed),
+        ("endless", &"9".repeat(1000), odd),
     ] {
         let socket = folder(name).join("s");
         let listener = UnixListener::bind(&socket).expect("a socket");
@@ -183,7 +190,8 @@ fn a_daemon_that_talks_nonsense() {
             run(Path::new(PROGRAM), &["--socket", socket.to_str().expect("a path"), "-L"], "");
         daemon.join().expect("the daemon");
         assert_eq!(output.status.code(), Some(2), "{name}");
-        assert!(text(&output.stderr).starts_with("Can't initialize ipvs: "), "{name}");
+        let socket = socket.display();
+        assert_eq!(text(&output.stderr), format!("{message}Asked at the socket {socket}.\n"));
     }
 }
 
@@ -202,26 +210,91 @@ fn a_closed_output_is_no_panic() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-#[test]
-fn a_restore_reads_its_input_before_it_connects() {
-    let socket = folder("late").join("s");
-    let listener = UnixListener::bind(&socket).expect("a socket");
-    listener.set_nonblocking(true).expect("a socket can");
-    let mut child = Command::new(PROGRAM)
-        .arg("--socket")
-        .arg(&socket)
+/// A restore whose input goes on until the pipe is dropped.
+fn restore(socket: &Path) -> Child {
+    Command::new(PROGRAM)
+        .args(["--atomic", "--socket"])
+        .arg(socket)
         .arg("-R")
         .stdin(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
-        .expect("the program");
+        .expect("the program")
+}
+
+/// The next client, if it comes soon.
+fn client_of(listener: &UnixListener) -> Option<UnixStream> {
+    listener.set_nonblocking(true).expect("a socket can");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false).expect("a socket can");
+            return Some(stream);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+#[test]
+fn a_restore_reads_its_input_before_it_asks() {
+    let socket = folder("late").join("s");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let mut child = restore(&socket);
     let mut input = child.stdin.take().expect("a pipe");
     input.write_all(b"-A -f 1\n").expect("it reads");
+    // It looks whether somebody is there, and has nobody wait.
+    let mut stream = client_of(&listener).expect("it connects");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket can");
+    assert_eq!(stream.read(&mut [0; 100]).expect("it hangs up"), 0);
     std::thread::sleep(Duration::from_millis(200));
     assert!(listener.accept().is_err(), "it connects while its input goes on");
     drop(input);
-    listener.set_nonblocking(false).expect("a socket can");
-    let (stream, _) = listener.accept().expect("it connects");
+    let mut stream = client_of(&listener).expect("it connects");
+    let mut request = String::new();
+    stream.read_to_string(&mut request).expect("a request");
+    assert_eq!(request, format!("@[\"{PROGRAM}\",\"--atomic\",\"-R\"]\n-A -f 1\n"));
     drop(stream);
     child.wait().expect("it ends");
+}
+
+#[test]
+fn a_restore_without_a_daemon_does_not_wait_for_input() {
+    let socket = folder("dead").join("s");
+    drop(UnixListener::bind(&socket).expect("a socket"));
+    let mut child = restore(&socket);
+    let input = child.stdin.take().expect("a pipe");
+    assert_eq!(end_of(&mut child).code(), Some(2));
+    let mut message = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut message).expect("text");
+    assert!(message.starts_with("Can't initialize ipvs: Connection refused\n"), "{message}");
+    drop(input);
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_named() {
+    let output = Command::new(PROGRAM)
+        .arg("-R")
+        .env("POLLVS_SOCKET", daemon("no-input"))
+        .stdin(std::fs::File::open("/").expect("a folder"))
+        .output()
+        .expect("the program");
+    let message = "standard input: Is a directory\n";
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), message));
+}
+
+#[test]
+fn the_first_words_stand_in_any_order() {
+    let socket = daemon("order");
+    let socket = socket.to_str().expect("a path");
+    let ask = |args: &[&str], input: &str| {
+        let output = run(Path::new(PROGRAM), args, input);
+        (output.status.code(), text(&output.stdout).to_owned() + text(&output.stderr))
+    };
+    let done = (Some(0), String::new());
+    assert_eq!(ask(&["--atomic", "--socket", socket, "-R"], "-A -f 7\n"), done);
+    assert_eq!(ask(&["--socket", socket, "--atomic", "-R"], "-A -f 8\n"), done);
+    let list = ask(&["--json", "--socket", socket, "-L"], "");
+    assert!(list.0 == Some(0) && list.1.contains("\"fwmark\":8"), "{list:?}");
+    assert_eq!(list, ask(&["--socket", socket, "--json", "-L"], ""));
 }

@@ -120,7 +120,11 @@ fn wrong_words_do_nothing() {
         ("trace", 2, "trace: say whose packets"),
         ("trace --from 10.9.0.1 -f 1", 2, "trace: packets are told apart by -t or -u"),
         ("trace --from 10.9.0.1 -t [2001:db8::1]:1", 2, "trace: the client and the service"),
-        ("trace --from 10.9.0.1 --count x", 2, "--count: `x' is no number from 0 to"),
+        ("trace --from 10.9.0.1 --count x", 2, "--count: `x' is no number from 1 to 4294967295"),
+        ("trace --from 10.9.0.1 --count 0", 2, "--count: `0' is no number from 1 to 4294967295"),
+        ("trace --from 10.9.0.1 --wait x", 2, "--wait: `x' is no number from 0 to 2678400"),
+        ("trace --from 10.9.0.1 --wait", 255, "--wait: missing argument"),
+        ("trace --from 10.9.0.1 --count 2 --count=2", 2, "multiple 'count' options specified"),
         ("trace --from 10.9.0.1 --wait 2678401", 2, "--wait: `2678401' is no number"),
         ("trace --take x 1", 2, "trace: which one?"),
     ] {

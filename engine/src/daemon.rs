@@ -153,15 +153,18 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
             files.keep_fresh(control.clone())?;
         }
         go.store(true, Ordering::Release);
+        let names = SystemNames::new();
         if let Some(socket) = &read_only {
-            let control = control.clone();
+            let (control, names) = (control.clone(), names.clone());
             let room = Arc::new(Room::new(READ_ONLY_ROOM));
-            let serve =
-                move |stream| serve(stream, ReadOnly(Remote::new(control.clone(), None)), &room);
+            let serve = move |stream| {
+                serve(stream, ReadOnly(Remote::new(control.clone(), None)), &names, &room)
+            };
             socket.serve(serve).map_err(|error| text(&error))?;
         }
         let room = Arc::new(Room::new(ROOM));
-        let serve = move |stream| serve(stream, Remote::new(control.clone(), saver.clone()), &room);
+        let serve =
+            move |stream| serve(stream, Remote::new(control.clone(), saver.clone()), &names, &room);
         socket.serve(serve).map_err(|error| text(&error))?;
         let cores: Vec<_> = placement.cores.iter().map(|core| core.id.to_string()).collect();
         say(format_args!(
@@ -233,9 +236,14 @@ impl Plan {
     }
 }
 
-/// Serves one client of a control socket.
-fn serve(stream: Deadline, mut backend: impl Backend, room: &Room) -> io::Result<()> {
-    ctl::protocol::serve(stream, &mut backend, &SystemNames::new(), room)
+/// Serves one client of a control socket. Its names are a clone of those that all clients share.
+fn serve(
+    stream: Deadline,
+    mut backend: impl Backend,
+    names: &SystemNames,
+    room: &Room,
+) -> io::Result<()> {
+    ctl::protocol::serve(stream, &mut backend, names, room)
 }
 
 /// Takes a saved table back; false when there is none. What cannot be taken back is said, and the

@@ -43,7 +43,7 @@ impl<'a> Screen<'a> {
 
     /// Ends the line that was written over.
     pub(super) fn close(&mut self) {
-        if self.last.take().is_some() && self.is_terminal {
+        if self.is_terminal && self.last.take().is_some() {
             self.write("\n");
         }
     }

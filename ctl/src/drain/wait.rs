@@ -32,10 +32,8 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
     };
     let Some(mut report) = report_of(&reply) else { return reply };
     screen.line(&report.start());
-    if !reply.stderr.is_empty() {
-        // The daemon's warnings.
-        world.say(String::from_utf8_lossy(&reply.stderr).trim_end());
-    }
+    let mut said = Vec::new();
+    warn(&reply, &mut said, world, screen);
     let waits = order.wait != Some(Duration::ZERO);
     if let Some(note) = report.note().filter(|_| waits) {
         world.say(&note);
@@ -60,7 +58,10 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
         let next = order.next(&report.server_words, report.weight_before);
         match world.ask(&next) {
             Ok(reply) => match report_of(&reply) {
-                Some(next) => report = next,
+                Some(next) => {
+                    report = next;
+                    warn(&reply, &mut said, world, screen);
+                }
                 None if is_gone(&reply) => {
                     let report = report.end(Outcome::Deleted, world.elapsed());
                     return end(order, &report, None, screen);
@@ -74,6 +75,17 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
 
 fn report_of(reply: &Reply) -> Option<Report> {
     serde_json::from_slice(&reply.stdout).ok()
+}
+
+/// Says the daemon's warnings, each once: a step is done again and again.
+fn warn(reply: &Reply, said: &mut Vec<String>, world: &mut dyn World, screen: &mut Screen<'_>) {
+    for line in String::from_utf8_lossy(&reply.stderr).lines() {
+        if said.iter().all(|before| before != line) {
+            said.push(line.to_owned());
+            screen.close();
+            world.say(line);
+        }
+    }
 }
 
 /// Whether the server is not there any more.

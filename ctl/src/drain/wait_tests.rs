@@ -140,6 +140,39 @@ fn the_time_is_over() {
     assert_eq!((status, out), (0, format!("{START}10.1.0.1:80: no connection left\n")));
 }
 
+/// With this on standard error.
+fn with(answer: Result<Reply, Reply>, warnings: &str) -> Result<Reply, Reply> {
+    answer.map(|reply| Reply { stderr: warnings.as_bytes().to_vec(), ..reply })
+}
+
+#[test]
+fn warnings_of_all_steps_are_said_once() {
+    let answers = || {
+        [
+            with(at(0, [1, 0, 0]), "the weight\n"),
+            with(at(0, [1, 0, 0]), "the weight\nthe disk\n"),
+            at(0, [1, 0, 0]),
+            with(at(0, [1, 0, 0]), "the disk\n"),
+            with(of(0, [0; 3], false, true), "the end\n"),
+        ]
+    };
+    let mut plain = script(answers());
+    let (status, out, err) = drain("--remove", &mut plain);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!(plain.said, ["the weight", "the disk", "the end"]);
+    let lines = "1 remaining: 1 active, 0 inactive\n10.1.0.1:80: no connection left, deleted\n";
+    assert_eq!(out, format!("{START}{lines}"));
+    // None is written behind the line that is written over.
+    let (_, shown) = drain_on(true, "--remove", &mut script(answers()));
+    assert_eq!(shown.matches("\x1b[K\n").count(), 2, "{shown:?}");
+    assert!(shown.ends_with("\x1b[K\n"), "{shown:?}");
+    // A refusal has its own place.
+    let refused = Ok(Reply::failure(255, "Permission denied"));
+    let mut refused = script([at(0, [1, 0, 0]), refused]);
+    let (_, _, err) = drain("", &mut refused);
+    assert_eq!((refused.said.len(), err.matches("Permission denied").count()), (0, 1));
+}
+
 #[test]
 fn persistence_is_waited_for_unless_it_expires() {
     let mut stays = script([at(0, [0, 0, 2]), at(0, [0; 3])]);

@@ -8,11 +8,10 @@ use crate::command::{Change, Command};
 use crate::json;
 use crate::names::Names;
 use crate::session::{self, Reply};
+use crate::words::{LONGEST_S, missing, multiple, split, whole};
 
 /// The word of the command.
 const COMMAND: &str = "drain";
-/// Longest `--wait`, 31 days in seconds, as for other times.
-const LONGEST_S: u32 = 31 * 24 * 3600;
 /// The word for a step after the first, with the weight before that: for the client that waits.
 pub(super) const LOOK: &str = "--look";
 
@@ -35,20 +34,18 @@ impl Words {
         let mut sorted = Self::default();
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (word, None),
-            };
+            let (name, value) = split(word);
             match (name, value) {
                 ("--remove", None) if sorted.remove => return Err(multiple("remove")),
                 ("--remove", None) => sorted.remove = true,
                 ("--remove", Some(_)) => {
-                    return Err(option(word, "option does not take an argument"));
+                    let message = format!("{word}: option does not take an argument");
+                    return Err(Reply::failure(session::REFUSED, &message));
                 }
                 ("--wait", _) if sorted.wait_s.is_some() => return Err(multiple("wait")),
                 ("--wait" | LOOK, value) => {
                     let value = value.or_else(|| words.next());
-                    let value = value.ok_or_else(|| option(name, "missing argument"))?;
+                    let value = value.ok_or_else(|| missing(name))?;
                     if name == LOOK {
                         let weight = value.parse().ok().filter(|&weight| weight >= 0);
                         let illegal = || Reply::error("illegal weight specified");
@@ -87,17 +84,8 @@ impl Words {
 }
 
 fn seconds(value: &str) -> Result<u32, Reply> {
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = value.parse().ok().filter(|&seconds| digits && seconds <= LONGEST_S);
-    seconds.ok_or_else(|| Reply::error(&format!("invalid timeout value `{value}' specified")))
-}
-
-fn multiple(name: &str) -> Reply {
-    Reply::error(&format!("multiple '{name}' options specified"))
-}
-
-fn option(word: &str, what: &str) -> Reply {
-    Reply::failure(session::REFUSED, &format!("{word}: {what}"))
+    let wrong = || Reply::error(&format!("invalid timeout value `{value}' specified"));
+    whole(value, LONGEST_S).ok_or_else(wrong)
 }
 
 /// What a process was called for: to drain a server.

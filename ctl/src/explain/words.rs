@@ -7,10 +7,8 @@ use dataplane::service::{Protocol, ServiceKey};
 use crate::args::{self, endpoint};
 use crate::command::{Change, Command};
 use crate::names::Names;
-use crate::session::{self, Reply};
-
-/// Longest `--wait`, 31 days in seconds, as for other times.
-const LONGEST_S: u32 = 31 * 24 * 3600;
+use crate::session::Reply;
+use crate::words::{LONGEST_S, missing, multiple, split, whole};
 
 /// What the words say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,24 +34,19 @@ impl Words {
         let (mut from, mut service) = (None, Vec::new());
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (word, None),
-            };
+            let (name, value) = split(word);
             if !options.contains(&name) {
                 service.push(word.to_owned());
                 continue;
             }
-            let missing = || Reply::failure(session::REFUSED, &format!("{name}: missing argument"));
-            let value = value.or_else(|| words.next()).ok_or_else(missing)?;
+            let value = value.or_else(|| words.next()).ok_or_else(|| missing(name))?;
             let is_new = match name {
                 "--from" => from.replace(value).is_none(),
-                "--count" => said.count.replace(number(name, value, u32::MAX)?).is_none(),
-                _ => said.wait_s.replace(number(name, value, LONGEST_S)?).is_none(),
+                "--count" => said.count.replace(number(name, value, 1, u32::MAX)?).is_none(),
+                _ => said.wait_s.replace(number(name, value, 0, LONGEST_S)?).is_none(),
             };
             if !is_new {
-                let name = name.trim_start_matches('-');
-                return Err(Reply::error(&format!("multiple '{name}' options specified")));
+                return Err(multiple(name.trim_start_matches('-')));
             }
         }
         if !service.is_empty() {
@@ -94,8 +87,8 @@ fn service_of(command: &str, words: &[String], names: &dyn Names) -> Result<Serv
     }
 }
 
-fn number(name: &str, text: &str, most: u32) -> Result<u32, Reply> {
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|&number| is_number && number <= most);
-    number.ok_or_else(|| Reply::error(&format!("{name}: `{text}' is no number from 0 to {most}")))
+fn number(name: &str, text: &str, least: u32, most: u32) -> Result<u32, Reply> {
+    let wrong = || format!("{name}: `{text}' is no number from {least} to {most}");
+    let number = whole(text, most).filter(|&number| number >= least);
+    number.ok_or_else(|| Reply::error(&wrong()))
 }

@@ -94,13 +94,14 @@ fn run(
             thread::sleep(PAUSE);
         }
     }
+    let passed = start.elapsed();
     request(&[END.to_owned(), id]);
     let mut notes = String::new();
     if lost > 0 {
         notes += &format!("{lost} more packets came too fast to be noted\n");
     }
     if seen == 0 {
-        notes += &format!("no such packet in {} s\n", wait.as_secs());
+        notes += &format!("no such packet in {} s\n", passed.as_secs());
     }
     Reply { status: u8::from(seen == 0), stdout: Vec::new(), stderr: notes.into_bytes() }
 }
@@ -111,4 +112,24 @@ fn parts(answer: &[u8]) -> Option<(u64, u64, &[u8])> {
     let (first, rest) = answer.split_at(end);
     let (packets, lost) = std::str::from_utf8(first).ok()?.split_once(' ')?;
     Some((packets.parse().ok()?, lost.parse().ok()?, &rest[1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_has_passed_is_said() {
+        let request = |words: &[String]| match words.first().map(String::as_str) {
+            Some(TAKE) => Reply::output("0 3\n".to_owned()),
+            Some(END) => Reply::default(),
+            _ => {
+                thread::sleep(Duration::from_millis(1100));
+                Reply::output("7\n".to_owned())
+            }
+        };
+        let reply = run(request, &[], 1, Duration::ZERO);
+        let notes = "3 more packets came too fast to be noted\nno such packet in 1 s\n";
+        assert_eq!((reply.status, String::from_utf8_lossy(&reply.stderr).as_ref()), (1, notes));
+    }
 }

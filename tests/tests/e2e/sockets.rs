@@ -381,6 +381,20 @@ fn check_given_up(control: &Control<'_>, words: &str, reason: &str) -> Result<()
     Ok(())
 }
 
+/// Somebody is there, and does not answer: said soon, and that nobody knows what was done.
+fn check_not_answered(control: &Control<'_>, words: &str, reason: &str) -> Result<()> {
+    let (finished, took) = timed(control, words)?;
+    let message = finished.err();
+    ensure!(took < GIVEN_UP, "{words} takes {} s", took.as_secs_f32());
+    ensure!(finished.code() == Some(2), "{words}: {}: {message}", finished.status);
+    let first = format!("{reason}; the command may have been carried out");
+    ensure!(message.lines().next() == Some(&*first), "{words}: no {first:?} in {message}");
+    Ok(())
+}
+
+/// What is said of a daemon that is silent.
+const SILENT: &str = "pollvsd has not answered within 2 s";
+
 const WORDS: [&str; 5] = ["-Ln", "-A -t 10.9.255.1:80 -s rr", "drops", "--sysctl", "--json -Ln"];
 
 fn dead(lab: &Lab, binaries: &Binaries) -> Result<()> {
@@ -400,10 +414,10 @@ fn dead(lab: &Lab, binaries: &Binaries) -> Result<()> {
     fs::remove_file(places.socket())?;
     // Somebody listens and says nothing, hangs up, or says something else.
     for (answer, reason) in [
-        (None, "no answer in time"),
-        (Some(""), "the daemon closed the connection"),
-        (Some("HTTP/1.0 400 Bad Request\r\n\r\n"), "the answer is not a reply"),
-        (Some("0 10 0\nhalf"), "the daemon closed the connection"),
+        (None, SILENT),
+        (Some(""), "pollvsd has closed the connection without an answer"),
+        (Some("HTTP/1.0 400 Bad Request\r\n\r\n"), "pollvsd's answer is not understood"),
+        (Some("0 10 0\nhalf"), "pollvsd has closed the connection without an answer"),
     ] {
         let listener = UnixListener::bind(places.socket())?;
         thread::scope(|scope| {
@@ -413,7 +427,7 @@ fn dead(lab: &Lab, binaries: &Binaries) -> Result<()> {
                 drop(stream.read(&mut [0; 1024]));
                 drop(stream.write_all(answer.as_bytes()));
             });
-            check_given_up(control, "-Ln", reason)
+            check_not_answered(control, "-Ln", reason)
         })?;
         fs::remove_file(places.socket())?;
     }
@@ -426,7 +440,7 @@ fn stopped(lab: &Lab, binaries: &Binaries) -> Result<()> {
     let control = daemon.control();
     daemon.service().pause()?;
     for words in WORDS {
-        check_given_up(control, words, "no answer in time")?;
+        check_not_answered(control, words, SILENT)?;
     }
     // Not even a place in the queue of new clients.
     let mut waiting = Vec::new();
