@@ -2,6 +2,7 @@
 
 mod completions;
 mod manuals;
+mod packages;
 mod scripts;
 
 use std::collections::BTreeSet;
