@@ -30,11 +30,15 @@ fn completions_have_every_option_of_the_help() {
     }
 }
 
-/// A folder with a control command that knows one table.
+/// A folder with a control command that knows one table, and a list of interfaces. Some names are
+/// commands to a shell, and would leave a file `run`.
 fn table_program() -> TempDir {
     let place = folder();
+    let ls = "#!/bin/sh\nprintf '%s\\n' e0 'e$(>run)' 'e`>run`' 'e;>run' 'e*'\n";
+    program(&place.path().join("ls"), ls);
     let body = "#!/bin/sh\n[ \"$*\" = -Sn ] && printf '%s\\n' '-A -t 10.0.0.1:80 -s wlc' \\\n\
-                '-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m -w 1' '-A -u [2001:db8::1]:53 -s rr'\n";
+                '-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m -w 1' '-A -u [2001:db8::1]:53 -s rr' \\
+                '-A -u $(>run) -s rr'\n";
     program(&place.path().join("ipvsadm"), body);
     place
 }
@@ -45,14 +49,16 @@ fn completed(file: &str, function: &str, line: &str) -> Option<BTreeSet<String>>
                 read -ra COMP_WORDS <<<\"${3//:/ : }\"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
                 $2; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let mut bash = Command::new("bash");
-    bash.args(["--norc", "--noprofile", "-c", code, "bash", file, function, line]);
+    bash.args(["--norc", "--noprofile", "-c", code, "bash"]);
+    bash.arg(root().join(file)).args([function, line]);
     let table = table_program();
     bash.env("PATH", path_with(table.path()));
-    let Ok(output) = bash.current_dir(root()).output() else {
+    let Ok(output) = bash.current_dir(table.path()).output() else {
         eprintln!("skipped: no bash here");
         return None;
     };
     assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
+    assert!(!table.path().join("run").exists(), "{line}: a word was carried out");
     Some(text(&output.stdout).split_whitespace().map(str::to_owned).collect())
 }
 
@@ -73,6 +79,7 @@ fn bash_completes() {
             &["--tcp-service", "--thresholds", "--timeout", "--tun-info"],
         ),
         (adm, "_pollvsadm", "ipvsadm --start-daemon m", &["master"]),
+        (adm, "_pollvsadm", "ipvsadm --start-daemon master --mcast-interface e", &["e0"]),
         (adm, "_pollvsadm", "pollvsadm mark -A -p t", &["tcp"]),
         (adm, "_pollvsadm", "pollvsadm drain -t 10.0.0.1:80 --r", &["--real-server", "--remove"]),
         // Of an address bash replaces only what stands behind the last colon.
