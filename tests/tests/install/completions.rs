@@ -5,29 +5,36 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{assert_has, folder, help, options_of_help, path_with, program, read, root, text};
+use crate::{
+    assert_has, control_help, daemon_help, folder, options_of_help, path_with, program, read, root,
+    skip, text,
+};
 
 /// Long options alone: completions need not have the short ones.
 fn long(options: &BTreeSet<String>) -> BTreeSet<String> {
     options.iter().filter(|option| option.starts_with("--")).cloned().collect()
 }
 
+fn words(file: &str) -> BTreeSet<String> {
+    long(&options_of_help(&read(file)))
+}
+
 #[test]
 fn completions_have_every_option_of_the_help() {
-    let words = |file: &str| long(&options_of_help(&read(file)));
-    if let Some(help) = help("pollvsadm", "-h") {
-        let wanted = long(&options_of_help(&help));
-        for file in ["ctl/completions/pollvsadm.bash", "ctl/completions/_pollvsadm"] {
-            assert_has(file, &words(file), &wanted);
-        }
-        let fish = read("ctl/completions/pollvsadm.fish");
-        let names = fish.split(" -l ").skip(1).filter_map(|rest| rest.split_whitespace().next());
-        assert_has("fish", &names.map(|name| format!("--{name}")).collect(), &wanted);
+    let wanted = long(&options_of_help(&control_help()));
+    for file in ["ctl/completions/pollvsadm.bash", "ctl/completions/_pollvsadm"] {
+        assert_has(file, &words(file), &wanted);
     }
-    if let Some(help) = help("pollvsd", "--help") {
-        let file = "engine/completions/pollvsd.bash";
-        assert_has(file, &words(file), &long(&options_of_help(&help)));
-    }
+    let fish = read("ctl/completions/pollvsadm.fish");
+    let names = fish.split(" -l ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+    assert_has("fish", &names.map(|name| format!("--{name}")).collect(), &wanted);
+}
+
+#[test]
+fn the_completion_of_the_daemon_has_every_option_of_the_help() {
+    let Some(help) = daemon_help() else { return };
+    let file = "engine/completions/pollvsd.bash";
+    assert_has(file, &words(file), &long(&options_of_help(&help)));
 }
 
 /// A folder with a control command that knows one table, and a list of interfaces. Some names are
@@ -54,7 +61,7 @@ fn completed(file: &str, function: &str, line: &str) -> Option<BTreeSet<String>>
     let table = table_program();
     bash.env("PATH", path_with(table.path()));
     let Ok(output) = bash.current_dir(table.path()).output() else {
-        eprintln!("skipped: no bash here");
+        skip("no bash here");
         return None;
     };
     assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
