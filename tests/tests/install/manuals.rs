@@ -119,7 +119,8 @@ fn the_manual_of_the_configuration_has_every_key() {
 fn assert_no_complaints(tool: &str, words: &[&str]) {
     let mut pages: Vec<PathBuf> = Vec::new();
     for folder in ["ctl/man", "engine/man"] {
-        pages.extend(fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+        let entries = fs::read_dir(root().join(folder)).expect("a folder");
+        pages.extend(entries.map(|entry| entry.expect("an entry").path()));
     }
     assert_eq!(pages.len(), 6);
     for page in &pages {
