@@ -33,6 +33,18 @@ _pollvsadm_options() {
     esac
 }
 
+# Offers those words of a list that begin as the word typed. The words are not for compgen -W, which
+# would carry out what is in them; nor is one offered that the shell would carry out afterwards.
+_pollvsadm_offer() {
+    local IFS=$' \t\n' typed=$2 word words
+    read -rd '' -a words <<<"$1"
+    COMPREPLY=()
+    for word in "${words[@]}"; do
+        case $word in *[!][A-Za-z0-9_.:,@%/+=-]*) continue ;; esac
+        case $word in "$typed"*) COMPREPLY+=("$word") ;; esac
+    done
+}
+
 # Prints the services of the daemon's table that an option names, or with -r the servers.
 _pollvsadm_table() {
     local option=$1 lines
@@ -81,7 +93,7 @@ _pollvsadm() {
     *:--start-daemon | *:--stop-daemon) list='master backup' ;;
     *:--tun-type) list='ipip gue gre' ;;
     *:--pe) list='sip' ;;
-    *:--mcast-interface) list=$(cd /sys/class/net && echo *) ;;
+    *:--mcast-interface) list=$(command ls /sys/class/net) ;;
     *:-t | *:--tcp-service) list=$(_pollvsadm_table -t "${first[@]}") ;;
     *:-u | *:--udp-service) list=$(_pollvsadm_table -u "${first[@]}") ;;
     *:--sctp-service) list=$(_pollvsadm_table --sctp-service "${first[@]}") ;;
@@ -101,7 +113,7 @@ _pollvsadm() {
         ;;
     *) list=$(_pollvsadm_options "$command") ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$list" -- "$cur")
+    _pollvsadm_offer "$list" "$cur"
     # What stands before the last colon is a word of its own to bash.
     if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
         COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")

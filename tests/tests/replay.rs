@@ -22,6 +22,9 @@ use tests::requirements::{self, Binaries};
 
 const RECORDED: &str = include_str!("../../ctl/tests/data/cli.jsonl");
 
+/// How many commands that is.
+const COMMANDS: u64 = 443;
+
 /// Differences that are kept: number of the command, and why.
 const KEPT: &[(u64, &str)] = &[];
 
@@ -113,6 +116,7 @@ fn replay(binaries: &Binaries) -> Result<bool> {
         }
     }
     println!("replay: {equal} of {all} equal, {kept} kept differences");
+    ensure!(all == COMMANDS, "{all} commands were played, of {COMMANDS}");
     Ok(is_good)
 }
 

@@ -2,13 +2,15 @@
 
 mod completions;
 mod manuals;
+mod packages;
 mod scripts;
 
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -40,6 +42,9 @@ const INSTALLED: [&str; 22] = [
     "share/man/man8/pollvsd.8",
     "share/zsh/site-functions/_pollvsadm",
 ];
+
+/// The checksum of a file that holds `old`.
+const OLD_MARK: &str = "01d09d19c2139a46aebfb577780d123d7396e97201bc7ead210a2ebff8239dee";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -84,16 +89,38 @@ fn options_of_help(help: &str) -> BTreeSet<String> {
     words.filter(is_option).map(str::to_owned).collect()
 }
 
-/// The help of a program, if it runs here.
-fn help(program: &str, option: &str) -> Option<String> {
+/// Says why a test has not tested anything here; `tests/all` takes it out of those that passed. Goes
+/// past the runner, which keeps what passing tests print.
+fn skip(reason: &str) {
+    let line = format!("\nskipped: {reason}\n");
+    // Without a standard error there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// What a program says of its options.
+fn help(program: &str, option: &str) -> Output {
     let path = own_binary(program).expect("cargo build --workspace comes first");
-    let output = Command::new(path).arg(option).output().expect("it can be started");
-    if !output.status.success() {
-        // Built without DPDK, or its libraries are not here.
-        eprintln!("skipped: {program} {option}: {}", text(&output.stderr).trim());
-        return None;
+    Command::new(path).arg(option).output().expect("it can be started")
+}
+
+/// The help of the control command.
+fn control_help() -> String {
+    let output = help("pollvsadm", "-h");
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}
+
+/// The help of the daemon, unless it was built without DPDK, or the libraries of that are not here.
+fn daemon_help() -> Option<String> {
+    let output = help("pollvsd", "--help");
+    if output.status.success() {
+        return Some(text(&output.stdout));
     }
-    Some(text(&output.stdout))
+    let complaint = text(&output.stderr);
+    let reasons = ["built without DPDK", "error while loading shared libraries"];
+    assert!(reasons.iter().any(|reason| complaint.contains(reason)), "{output:?}");
+    skip(complaint.trim());
+    None
 }
 
 fn assert_has(place: &str, has: &BTreeSet<String>, wanted: &BTreeSet<String>) {
@@ -188,6 +215,63 @@ fn the_programs_of_another_package_are_not_replaced() {
     assert!(!made.status.success() && message.contains("usr/sbin/ipvsadm is there"), "{message}");
     assert_eq!(list(destination.path()), before);
     assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+}
+
+/// Another package has replaced some files, and somebody has changed others.
+#[test]
+fn what_was_replaced_since_is_left_alone() {
+    let destination = folder();
+    let place = |name: &str| destination.path().join("usr").join(name);
+    assert!(make("install", destination.path(), "/usr").status.success());
+    let changed = ["sbin/ipvsadm", "sbin/ipvsadm-save", "share/man/man8/ipvsadm.8"];
+    for name in changed {
+        fs::remove_file(place(name)).unwrap();
+    }
+    fs::write(place(changed[0]), "theirs").unwrap();
+    symlink("elsewhere", place(changed[1])).unwrap();
+    fs::write(place(changed[2]), "changed").unwrap();
+    // Not there: put there again.
+    fs::remove_file(place("sbin/pollvsadm")).unwrap();
+
+    let made = make("install", destination.path(), "/usr");
+    let message = text(&made.stderr);
+    assert!(!made.status.success() && message.contains("usr/sbin/ipvsadm is there"), "{message}");
+    assert!(!place("sbin/pollvsadm").exists(), "half of an installation");
+
+    let made = make("uninstall", destination.path(), "/usr");
+    let said = text(&made.stdout);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let left = list(&place("")).into_iter().filter(|name| !name.ends_with('/'));
+    assert_eq!(left.collect::<Vec<_>>(), changed);
+    assert_eq!(fs::read_to_string(place(changed[0])).unwrap(), "theirs");
+    assert_eq!(fs::read_link(place(changed[1])).unwrap(), Path::new("elsewhere"));
+    assert_eq!(fs::read_to_string(place(changed[2])).unwrap(), "changed");
+    for name in changed {
+        let line = format!("it is not as it was installed: {}\n", place(name).display());
+        assert!(said.contains(&line), "{name}: {said}");
+    }
+}
+
+/// A new version replaces the files of the old one, and the record forgets those.
+#[test]
+fn a_new_version_replaces_the_old_one() {
+    let destination = folder();
+    let prefix = destination.path().join("usr");
+    assert!(make("install", destination.path(), "/usr").status.success());
+    // As if the old version had other words in it, and was cut short after a line of the next one.
+    let (page, record) = (prefix.join(INSTALLED[18]), prefix.join(INSTALLED[12]));
+    let recorded = fs::read_to_string(&record).unwrap();
+    let line = recorded.lines().find(|line| line.ends_with("/ipvsadm.8")).unwrap();
+    let old = line.replace(line.split(' ').next().unwrap(), OLD_MARK);
+    fs::write(&page, "old\n").unwrap();
+    fs::write(&record, format!("{recorded}{old}\n")).unwrap();
+
+    let made = make("install", destination.path(), "/usr");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert_eq!(fs::read_to_string(&page).unwrap(), read("ctl/man/ipvsadm.8"));
+    assert_eq!(fs::read_to_string(&record).unwrap(), recorded);
+    let files = list(&prefix).into_iter().filter(|name| !name.ends_with('/'));
+    assert_eq!(files.collect::<Vec<_>>(), INSTALLED.map(str::to_owned));
 }
 
 #[test]
