@@ -25,7 +25,14 @@ _pollvsd() {
         list+=' --read-only-socket --read-only-group --check --help --version'
         ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$list" -- "$cur")
+    # Not by compgen -W, which would carry out what is in the words.
+    local word words
+    read -rd '' -a words <<<"$list"
+    COMPREPLY=()
+    for word in "${words[@]}"; do
+        case $word in *[!][A-Za-z0-9_.:,@%/+=-]*) continue ;; esac
+        case $word in "$cur"*) COMPREPLY+=("$word") ;; esac
+    done
 }
 
 complete -F _pollvsd pollvsd
