@@ -2,8 +2,8 @@
 
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
-# Clients of ipvsadm, run as they are; they bring the package ipvsadm with them.
-CLIENT_PACKAGES = ipvsadm ldirectord mon
+# Clients of ipvsadm, run as they are, and what reads manuals with care.
+CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
 
 .PHONY: help demo test oracle bench lint clean install uninstall
 
