@@ -14,7 +14,7 @@
 //! standard error. The status is what the process exits with.
 //!
 //! [`serve`] does a whole connection. A server that reads in one thread and works in another uses
-//! [`read_request`], [`answer`] and [`write_reply`].
+//! [`read_request`], [`answer`], [`commit`] and [`write_reply`].
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,10 @@ use crate::session::{Reply, run_with_input, takes_input};
 pub const LONGEST_LINE: usize = 64 << 10;
 /// Longest restore input in bytes.
 pub const LONGEST_INPUT: usize = 64 << 20;
-/// Bytes of it that room is taken for at a time.
+/// Requests that are made safe from a crash together, and about how many bytes of replies.
+const MOST_TOGETHER: usize = 64;
+const MOST_BYTES_TOGETHER: usize = 1 << 20;
+/// Bytes of a restore's input that room is taken for at a time.
 const INPUT_STEP: usize = 64 << 10;
 
 /// Room for the restore input of all clients of a server together: what they send is kept until it is carried out.
@@ -182,19 +185,22 @@ fn argv_of(line: Vec<u8>) -> Result<Vec<String>, &'static str> {
     Ok(argv)
 }
 
-/// Does what a request asks.
+/// Does what a request asks. The change is safe from a crash once [`commit`] has returned.
 pub fn answer(request: &Request, backend: &mut dyn Backend, names: &dyn Names) -> Reply {
     match request {
-        Request::Command { argv, input } => {
-            let mut reply = run_with_input(argv, input, backend, names);
-            if let Err(message) = backend.commit() {
-                reply
-                    .stderr
-                    .extend(format!("warning: the change is made, but {message}\n").into_bytes());
-            }
-            reply
-        }
+        Request::Command { argv, input } => run_with_input(argv, input, backend, names),
         Request::Malformed { message, .. } => Reply::error(message),
+    }
+}
+
+/// Makes what was done safe from a crash, or warns in all replies that it is not.
+pub fn commit(replies: &mut [Reply], backend: &mut dyn Backend) {
+    if replies.is_empty() {
+        return;
+    }
+    if let Err(message) = backend.commit() {
+        let warning = format!("warning: the change is made, but {message}\n");
+        replies.iter_mut().for_each(|reply| reply.stderr.extend(warning.as_bytes()));
     }
 }
 
@@ -269,12 +275,31 @@ pub fn serve(
 ) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut share = room.share();
-    while let Some(request) = read_request(&mut stream, &mut share)? {
+    let (mut replies, mut bytes) = (Vec::new(), 0);
+    loop {
+        let request = match read_request(&mut stream, &mut share) {
+            Ok(Some(request)) => request,
+            end => {
+                // A client that goes amid its requests leaves what it has changed.
+                commit(&mut replies, backend);
+                return end.map(drop);
+            }
+        };
         let reply = answer(&request, backend, names);
-        write_reply(stream.get_mut(), &reply)?;
+        bytes += reply.stdout.len() + reply.stderr.len();
+        replies.push(reply);
+        // Requests that are here already are made safe together: that is what takes the time.
+        let has_more = !request.is_last() && stream.buffer().contains(&b'\n');
+        if has_more && replies.len() < MOST_TOGETHER && bytes < MOST_BYTES_TOGETHER {
+            continue;
+        }
+        commit(&mut replies, backend);
+        for reply in replies.drain(..) {
+            write_reply(stream.get_mut(), &reply)?;
+        }
+        bytes = 0;
         if request.is_last() {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
 }

@@ -95,6 +95,22 @@ fn bytes_that_are_no_request() {
     assert_eq!(replies("", &mut Toy::default()), []);
 }
 
+/// Requests that come together are made safe together, before any of them is answered.
+#[test]
+fn a_commit_for_all_that_is_there() {
+    let lines: String = (1..=100).map(|mark| format!("-A -f {mark}\n")).collect();
+    let mut toy = Toy { uncommitted: Some("the disk is full".into()), ..Toy::default() };
+    let all = replies(lines.clone() + "-Ln\n", &mut toy);
+    let warning = b"warning: the change is made, but the disk is full\n";
+    assert!(all.len() == 101 && all.iter().all(|reply| reply.stderr == warning));
+    assert_eq!(toy.commits, 2, "64 at a time");
+    // A client that goes before it has said all.
+    let mut toy = Toy::default();
+    let cut = lines + "-A -f 101";
+    assert_eq!(replies(cut, &mut toy).len(), 101);
+    assert_eq!((toy.services.len(), toy.commits), (100, 3));
+}
+
 #[test]
 fn longest_line() {
     let line = |length: usize| format!("-A -f 1{}\n", " ".repeat(length - "-A -f 1".len()));

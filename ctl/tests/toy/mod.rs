@@ -46,6 +46,9 @@ pub struct Toy {
     pub orders: Vec<Order>,
     pub taken: Option<Taken>,
     pub tsc_hz: Option<u64>,
+    /// Commits so far, and why they fail.
+    pub commits: u32,
+    pub uncommitted: Option<String>,
     /// Every operation is refused for this reason.
     pub broken: Option<Refusal>,
 }
@@ -64,6 +67,8 @@ impl Default for Toy {
             orders: Vec::new(),
             taken: None,
             tsc_hz: Some(3_000_000_000),
+            commits: 0,
+            uncommitted: None,
             broken: None,
         }
     }
@@ -293,7 +298,8 @@ impl Backend for Toy {
     }
 
     fn commit(&mut self) -> Result<(), String> {
-        Ok(())
+        self.commits += 1;
+        self.uncommitted.clone().map_or(Ok(()), Err)
     }
 
     fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal> {
