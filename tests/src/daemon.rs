@@ -1,6 +1,7 @@
 //! The daemon under test and its control command.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -118,6 +119,24 @@ impl<'lab> Daemon<'lab> {
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.service.kill();
+    }
+}
+
+/// Leaves beside its logs what it has counted and which connections it has, for a case that fails.
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if !self.service.is_running() {
+            return;
+        }
+        for (name, words) in [("drops", "drops"), ("workers", "workers"), ("connections", "-Lnc")] {
+            let Ok(finished) = self.control.run(words) else { return };
+            let told = finished.out();
+            let lines = told.lines().filter(|line| !line.contains(" 0  ")).take(100);
+            let text: String = lines.map(|line| format!("{line}\n")).collect();
+            let file = format!("{}.{name}.out", self.service.name());
+            // A note that cannot be written is no reason for a case to fail.
+            let _ = fs::write(self.control.lab.logs().join(file), text);
+        }
     }
 }
 

@@ -208,6 +208,12 @@ impl Service {
         Ok(())
     }
 
+    /// The name that it was started by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its standard output so far.
     #[must_use]
     pub fn out(&self) -> String {

@@ -124,10 +124,14 @@ impl Traffic {
             let Err(error) = outcome else { continue };
             failed += 1;
             let runs_in = |span: &Span| time.from <= span.to && time.to >= span.from;
+            let since = |moment: Instant| (moment - requests[0].time.from).as_secs_f32();
             ensure!(
                 excused.iter().any(runs_in),
-                "of {} requests one failed without excuse: {error}",
-                requests.len()
+                "of {} requests one failed without excuse, begun {:.2} s after the first: {error}; \
+                 excused were {:.2?}",
+                requests.len(),
+                since(time.from),
+                excused.iter().map(|span| (since(span.from), since(span.to))).collect::<Vec<_>>()
             );
         }
         let known: Duration = excused.iter().map(|span| span.to - span.from).sum();
