@@ -84,8 +84,8 @@ impl Invocation {
         let command = args::parse(&self.argv, &NumericNames);
         let program = self.argv.first().map_or("pollvsadm", String::as_str);
         match command {
-            Ok(Command::Help) => return output(help::text(program)),
-            Ok(Command::Version) => return output(help::version_line()),
+            Ok(Command::Help) => return Reply::output(help::text(program)),
+            Ok(Command::Version) => return Reply::output(help::version_line()),
             _ => {}
         }
         let reads =
@@ -202,10 +202,6 @@ fn is_time_out(error: &io::Error) -> bool {
 
 fn is_ipvsadm(argv: &[String]) -> bool {
     argv.first().is_some_and(|program| session::is_ipvsadm(program))
-}
-
-fn output(text: String) -> Reply {
-    Reply { status: 0, stdout: text.into_bytes(), stderr: Vec::new() }
 }
 
 /// What `-R` reads, whole.

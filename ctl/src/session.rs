@@ -125,10 +125,16 @@ pub(crate) fn beyond_ipvsadm(
 
 /// The reply to a listing that takes no words.
 fn plain(words: &[String], list: impl FnOnce() -> Result<String, Refusal>) -> Reply {
-    match words {
-        [] => reading(list().map_err(Some)).0,
-        [word, ..] => Reply::error(&format!("unexpected argument {word}")),
+    match no_words(words) {
+        Ok(()) => reading(list().map_err(Some)).0,
+        Err(reply) => reply,
     }
+}
+
+/// Refuses words behind a command that takes none.
+pub(crate) fn no_words(words: &[String]) -> Result<(), Reply> {
+    let unexpected = |word: &String| Reply::error(&format!("unexpected argument {word}"));
+    words.first().map_or(Ok(()), |word| Err(unexpected(word)))
 }
 
 /// Does what a command line asks; `input` is what `-R` reads.

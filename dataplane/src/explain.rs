@@ -194,17 +194,12 @@ impl<A: Network> Lane<A> {
             tcp_flags: if question.protocol == Protocol::Tcp { tcp_flag::SYN } else { 0 },
             l3: 0,
         };
-        match mark {
-            None => self.explain(common, now, &packet, steps),
-            Some(_) if self.explain_owner(common, &packet, Way::Request, steps) != common.id => {
-                Outcome::Elsewhere(self.owner(common, &packet, Way::Request))
-            }
-            Some(mark) => self.explain_opening(common, now, mark, &packet, steps),
+        let Some(mark) = mark else { return self.explain(common, now, &packet, steps) };
+        let owner = self.explain_owner(common, &packet, Way::Request, steps);
+        if owner != common.id {
+            return Outcome::Elsewhere(owner);
         }
-    }
-
-    fn owner(&self, common: &Common, packet: &Packet<A>, way: Way) -> ShardId {
-        self.hash_of(packet, way).owner(common.shards)
+        self.explain_opening(common, now, mark, &packet, steps)
     }
 
     /// Notes whose a packet is, and returns it.
@@ -215,7 +210,7 @@ impl<A: Network> Lane<A> {
         way: Way,
         steps: &mut Steps,
     ) -> ShardId {
-        let owner = self.owner(common, packet, way);
+        let owner = self.hash_of(packet, way).owner(common.shards);
         steps.push(Step::Owner { owner, workers: common.shards });
         owner
     }

@@ -9,12 +9,11 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::address_set::Role;
 use crate::common::Common;
 use crate::connection::state::State;
 use crate::explain::{Step, Steps};
 use crate::frame::{Frame, Host};
-use crate::lane::{Lane, Way};
+use crate::lane::Lane;
 use crate::packet::ethernet::{self, Mac};
 use crate::packet::{self, Header, Network, Packet};
 use crate::shard::Shard;
@@ -247,9 +246,6 @@ impl<A: Network> Lane<A> {
             l3: 0,
         };
         let way = self.way_of(common, &packet)?;
-        if way == Way::Reply && !self.addresses.role(packet.ip.source).has(Role::SERVER) {
-            return None;
-        }
         let connection = self.connection_of(&packet, way)?;
         Some((connection.state, now.seconds_until(connection.expires)))
     }

@@ -23,13 +23,7 @@ fn work_is_counted_and_idleness_is_not_work() {
     let hired = std::mem::take(&mut crew.workers);
     thread::scope(|scope| {
         let _stop = crew.stop_on_drop();
-        for mut worker in hired {
-            let go = &crew.go;
-            scope.spawn(move || {
-                worker.wait_for(go);
-                worker.run();
-            });
-        }
+        crew.start(scope, hired);
         crew.control("-A -u 10.9.255.1:80 -s rr");
         crew.control(&format!("-a -u 10.9.255.1:80 -r {}:8080 -m", SERVERS[0]));
         crew.go.store(true, Ordering::Release);

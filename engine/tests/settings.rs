@@ -25,13 +25,7 @@ fn timeouts_reach_every_worker_before_the_first_packet_and_later() {
     let hired = std::mem::take(&mut crew.workers);
     thread::scope(|scope| {
         let _stop = crew.stop_on_drop();
-        for mut worker in hired {
-            let go = &crew.go;
-            scope.spawn(move || {
-                worker.wait_for(go);
-                worker.run();
-            });
-        }
+        crew.start(scope, hired);
         let mut settings = Settings::default();
         settings.timeouts.set(0, 0, 50).expect("in range");
         let mark = MarkRule {
@@ -97,13 +91,7 @@ fn marks_reach_every_worker_and_clients_do_not_undo_each_other() {
     let hired = std::mem::take(&mut crew.workers);
     thread::scope(|scope| {
         let _stop = crew.stop_on_drop();
-        for mut worker in hired {
-            let go = &crew.go;
-            scope.spawn(move || {
-                worker.wait_for(go);
-                worker.run();
-            });
-        }
+        crew.start(scope, hired);
         let configured = MarkRule {
             protocol: None,
             source: None,

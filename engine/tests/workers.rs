@@ -32,13 +32,7 @@ fn many_clients(workers: u16) {
     let hired = std::mem::take(&mut crew.workers);
     thread::scope(|scope| {
         let _stop = crew.stop_on_drop();
-        for mut worker in hired {
-            let go = &crew.go;
-            scope.spawn(move || {
-                worker.wait_for(go);
-                worker.run();
-            });
-        }
+        crew.start(scope, hired);
         // A frame that is there before the rules waits for them.
         crew.send(0, Udp { from: common::client(0), to: REQUEST });
         crew.control("-A -u 10.9.255.1:80 -s rr");

@@ -22,7 +22,7 @@ use crate::help;
 use crate::mark;
 use crate::names::Names;
 use crate::refusal::{Operation, Refusal};
-use crate::session::{MOST_TEXT, NO_LIST, Reply};
+use crate::session::{MOST_TEXT, NO_LIST, Reply, no_words};
 use crate::settings::{self, Problem};
 use crate::trace;
 
@@ -45,9 +45,7 @@ fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Res
     let words = argv.get(2..).unwrap_or_default();
     match argv.get(1).map(String::as_str) {
         Some(list @ ("drops" | "ports" | "workers")) => {
-            if let [word, ..] = words {
-                return Err(Reply::error(&format!("unexpected argument {word}")));
-            }
+            no_words(words)?;
             Ok(match list {
                 "ports" => document(&load::Ports::new(&backend.ports().map_err(no_list)?)),
                 "workers" => document(&load::Workers::new(&backend.workers().map_err(no_list)?)),

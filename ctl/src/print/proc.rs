@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use dataplane::estimator::Rates;
-use dataplane::service::{ClientMask, Method, ServiceKey, ServiceSpec, Traffic};
+use dataplane::service::{ClientMask, ServiceKey, ServiceSpec, Traffic};
 
-use super::{IPVS_VERSION, add};
+use super::{IPVS_VERSION, add, services};
 use crate::backend::{ConnectionRow, Table, Totals};
 
 /// Clock ticks of a second, in which the kernel writes persistence timeouts.
@@ -22,11 +22,7 @@ pub fn ip_vs(table: &Table) -> String {
     for row in &table.services {
         service(&mut out, &row.spec);
         for server in &row.servers {
-            let method = match server.spec.method {
-                Method::Nat => "Masq",
-                Method::Tunnel => "Tunnel",
-                Method::Direct => "Route",
-            };
+            let method = services::method(server.spec.method);
             let end = end(server.spec.address, server.spec.port);
             let (weight, active, inactive) = (server.spec.weight, server.active, server.inactive);
             add!(out, "  -> {end}      {method:<7} {weight:<6} {active:<10} {inactive:<10}\n");

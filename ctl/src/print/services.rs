@@ -185,7 +185,8 @@ fn server_line(
     out.push('\n');
 }
 
-fn method(method: Method) -> &'static str {
+/// The kernel's word for a method.
+pub(super) fn method(method: Method) -> &'static str {
     match method {
         Method::Nat => "Masq",
         Method::Tunnel => "Tunnel",

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Scope;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -128,6 +129,17 @@ impl Crew {
         let workers = work.collect();
         let go = AtomicBool::new(false);
         Self { workers, counters, go, stop, to_worker, from_workers, control }
+    }
+
+    /// Starts the workers on threads of their own; they wait for `go`.
+    pub(crate) fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, workers: Vec<Worker<MemoryPorts>>) {
+        for mut worker in workers {
+            let go = &self.go;
+            scope.spawn(move || {
+                worker.wait_for(go);
+                worker.run();
+            });
+        }
     }
 
     /// The back end of control.
