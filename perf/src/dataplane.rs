@@ -19,10 +19,11 @@ use dataplane::verdict::{PortId, Verdict};
 use engine::port::prefetch::prefetch;
 use etherparse::PacketBuilder;
 
+use crate::engine_loop;
 use crate::frames::{GENERATOR_MAC, PORT, VIP};
+use crate::output::{Output, Row};
 use crate::sample::Samples;
 use crate::setup::{self, OUR_MAC};
-use crate::{engine_loop, machine};
 
 const SLOT: usize = 256;
 const HEADROOM: usize = 64;
@@ -131,52 +132,39 @@ struct Options {
     connections: Vec<u32>,
     packets: u32,
     repeats: u32,
+    is_json: bool,
 }
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
     let options = parse(words)?;
-    println!("{}", machine::describe());
-    println!(
-        "dataplane: one core, no I/O, random connections, {} packets a sample, median (least-most) \
-         of {}",
-        options.packets, options.repeats
-    );
-    println!(
-        "{:8} {:4} {:>11}  {:>26}  {:>26}  {:>11}",
-        "method", "", "connections", "ns per packet, net", "gross", "allocations"
+    let mut output = Output::start(
+        options.is_json,
+        "dataplane: one core, no I/O, random connections; writing the frames is taken off",
     );
     let mut pool: Vec<PoolFrame> =
         (0..POOL).map(|_| PoolFrame { slot: [0; SLOT], start: 0, end: 0 }).collect();
     for &connections in &options.connections {
-        for (name, method) in
-            [("direct", Method::Direct), ("tunnel", Method::Tunnel), ("nat", Method::Nat)]
-        {
+        output.progress(&format!("dataplane with {connections} connections"));
+        for method in [Method::Direct, Method::Tunnel, Method::Nat] {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
-                let row = measure(&mut pool, method, protocol, connections, &options);
-                println!(
-                    "{name:8} {:4} {connections:>11}  {:>26}  {:>26}  {:>11}",
-                    protocol.name(),
-                    row.net.to_string(),
-                    row.gross.to_string(),
-                    row.allocations
-                );
+                output.row(&measure(&mut pool, method, protocol, connections, &options));
             }
         }
     }
     let engine_loop::Allocations { packets, under_load, idle_turns, at_idle } =
         engine_loop::measure();
-    println!(
-        "engine loop, ports in memory: {under_load} allocations over {packets} packets, \
-         {at_idle} over {idle_turns} idle turns"
-    );
+    for (case, allocations) in [
+        (format!("engine loop, {packets} packets"), under_load),
+        (format!("engine loop, {idle_turns} idle turns"), at_idle),
+    ] {
+        output.row(&Row {
+            bench: "dataplane",
+            case: Some(case),
+            allocations: Some(allocations),
+            ..Row::default()
+        });
+    }
     Ok(())
-}
-
-struct Row {
-    net: Samples,
-    gross: Samples,
-    /// In all samples together.
-    allocations: u64,
 }
 
 fn measure(
@@ -202,7 +190,7 @@ fn measure(
     assert_eq!(shard.connections(), connections);
 
     let frames = Template::new(protocol, false);
-    let mut row = Row { net: Samples::default(), gross: Samples::default(), allocations: 0 };
+    let (mut net, mut gross, mut allocations) = (Samples::default(), Samples::default(), 0);
     let mut seed = 1;
     turn(pool, &frames, connections, options.packets / 4, &mut seed, Some(&mut shard));
     for _ in 0..options.repeats {
@@ -211,11 +199,23 @@ fn measure(
         let allocated = allocation_counter::measure(|| {
             with = turn(pool, &frames, connections, options.packets, &mut seed, Some(&mut shard));
         });
-        row.net.push(with - without);
-        row.gross.push(with);
-        row.allocations += allocated.count_total;
+        net.push(with - without);
+        gross.push(with);
+        allocations += allocated.count_total;
     }
-    row
+    Row {
+        bench: "dataplane",
+        method: Some(setup::method_name(method)),
+        family: Some(4),
+        protocol: Some(setup::protocol_name(protocol)),
+        connections: Some(connections),
+        workers: Some(1),
+        ns_per_packet: Some(net.median()),
+        ns_gross: Some(gross.median()),
+        allocations: Some(allocations),
+        ..Row::default()
+    }
+    .spread(&net)
 }
 
 /// Writes frames burst by burst and judges them if there is a shard; nanoseconds per packet.
@@ -256,12 +256,17 @@ fn turn(
 
 fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {
     use lexopt::prelude::*;
-    let mut options =
-        Options { connections: vec![1 << 10, 1 << 20], packets: 4_000_000, repeats: 5 };
+    let mut options = Options {
+        connections: vec![1 << 10, 1 << 20],
+        packets: 4_000_000,
+        repeats: 5,
+        is_json: false,
+    };
     let mut parser = lexopt::Parser::from_args(words);
     let text = |error: lexopt::Error| error.to_string();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
+            Long("json") => options.is_json = true,
             Long("connections") => {
                 let list = parser.value().and_then(ValueExt::string).map_err(text)?;
                 let numbers: Result<_, _> = list.split(',').map(str::parse).collect();

@@ -4,6 +4,7 @@ mod dataplane;
 mod engine_loop;
 mod frames;
 mod machine;
+mod output;
 mod pick;
 mod port;
 mod sample;

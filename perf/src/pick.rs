@@ -14,7 +14,7 @@ use dataplane::service::{
 };
 use dataplane::time::Tick;
 
-use crate::machine;
+use crate::machine::Machine;
 use crate::sample::Samples;
 
 const SCHEDULERS: [&str; 14] =
@@ -24,7 +24,7 @@ const PICKS: u32 = 20_000;
 const REPEATS: usize = 5;
 
 pub(crate) fn run() {
-    println!("{}", machine::describe());
+    println!("{}", Machine::look());
     println!("pick: ns for the choice of a server, median (least-most) of {REPEATS}");
     print!("{:9}", "scheduler");
     SERVERS.iter().for_each(|servers| print!("  {:>28}", format!("{servers} servers")));

@@ -20,6 +20,18 @@ impl Samples {
         }
     }
 
+    pub(crate) fn min(&self) -> f64 {
+        self.0.first().copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn max(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// This median over another.
     pub(crate) fn ratio(&self, other: &Self) -> f64 {
         self.median() / other.median()
@@ -28,9 +40,7 @@ impl Samples {
 
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (least, most) = (self.0.first(), self.0.last());
-        let bounds = (least.copied().unwrap_or(f64::NAN), most.copied().unwrap_or(f64::NAN));
-        write!(f, "{:7.2} ({:.2}-{:.2})", self.median(), bounds.0, bounds.1)
+        write!(f, "{:7.2} ({:.2}-{:.2})", self.median(), self.min(), self.max())
     }
 }
 

@@ -87,3 +87,21 @@ fn commands(method: Method, protocol: Protocol) -> [Command; 2] {
     let read = |_| Traffic::default();
     [added, director.add_server(&key, server, &read).expect("a plain server")]
 }
+
+/// A method's name in results.
+pub(crate) fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Direct => "dr",
+        Method::Tunnel => "ipip",
+        Method::Nat => "nat",
+    }
+}
+
+/// A protocol's name in results.
+pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::frames;
-use crate::machine;
+use crate::output::{Output, Row};
 use crate::sample::Samples;
 use dut::Dut;
 
@@ -26,18 +26,16 @@ const SETTLE: Duration = Duration::from_secs(2);
 struct Options {
     seconds: u64,
     repeats: u32,
+    is_json: bool,
 }
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
     let options = parse(words)?;
-    println!("{}", machine::describe());
-    println!(
-        "port: UDP, 64-byte frames, {FLOWS} flows, direct routing, one worker on core 1, Mpps, \
-         median (least-most) of {}",
-        options.repeats
+    let mut output = Output::start(
+        options.is_json,
+        "port: UDP, 64-byte frames, direct routing, one worker on core 1, in Mpps",
     );
     let folder = Folder::new()?;
-    println!("{:10} {:>22} {:>22} {:>7}", "port", "pollvsd", "testpmd macswap", "ratio");
     for port in ["net_pcap", "net_memif"] {
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         for _ in 0..options.repeats {
@@ -49,9 +47,18 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
                 samples.push(rate / 1e6);
             }
         }
-        let ratio = ours.ratio(&theirs);
-        let (ours, theirs) = (ours.to_string(), theirs.to_string());
-        println!("{port:10} {ours:>22} {theirs:>22} {ratio:>7.3}");
+        let row = Row {
+            bench: "port",
+            case: Some(port.to_owned()),
+            method: Some("dr"),
+            family: Some(4),
+            protocol: Some("udp"),
+            connections: Some(FLOWS),
+            workers: Some(1),
+            mpps: Some(ours.median()),
+            ..Row::default()
+        };
+        output.row(&row.spread(&ours).against("testpmd macswap", &ours, &theirs));
     }
     Ok(())
 }
@@ -101,13 +108,17 @@ impl Drop for Folder {
 
 fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {
     use lexopt::prelude::*;
-    let mut options = Options { seconds: 3, repeats: 3 };
+    let mut options = Options { seconds: 3, repeats: 3, is_json: false };
     let mut parser = lexopt::Parser::from_args(words);
     let text = |error: lexopt::Error| error.to_string();
     while let Some(argument) = parser.next().map_err(text)? {
         let known = match argument {
             Long("seconds") => 0,
             Long("repeats") => 1,
+            Long("json") => {
+                options.is_json = true;
+                continue;
+            }
             other => return Err(other.unexpected().to_string()),
         };
         let value: u32 = parser.value().and_then(|value| value.parse()).map_err(text)?;
