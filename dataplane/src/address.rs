@@ -12,12 +12,15 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug + Display + Into<IpAddr> + 'st
     /// The address that stands for none.
     const UNSPECIFIED: Self;
 
-    /// The address as a number, most significant byte first.
-    fn number(self) -> u128;
+    /// The address in two words, in the machine's own order of bytes; an IPv4 address is the lower
+    /// half of the first.
+    fn words(self) -> [u64; 2];
     /// 64 bits that differ whenever the addresses do (IPv4), or nearly so (IPv6).
     ///
     /// For tables whose keys no attacker chooses; connections use the keyed hash.
     fn fold(self) -> u64;
+    /// 0 if both pairs are the same; compared without a branch in between.
+    fn difference(pair: (Self, Self), other: (Self, Self)) -> u64;
     /// The address out of an `IpAddr` of this family.
     fn from_ip(address: IpAddr) -> Option<Self>;
 }
@@ -26,14 +29,21 @@ impl Address for Ipv4Addr {
     const WIDTH: u8 = 32;
     const UNSPECIFIED: Self = Self::UNSPECIFIED;
 
-    #[inline]
-    fn number(self) -> u128 {
-        u128::from(u32::from(self))
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        [u64::from(u32::from_ne_bytes(self.octets())), 0]
     }
 
-    #[inline]
+    #[inline(always)]
     fn fold(self) -> u64 {
-        u64::from(u32::from(self))
+        self.words()[0]
+    }
+
+    #[inline(always)]
+    fn difference(pair: (Self, Self), other: (Self, Self)) -> u64 {
+        // Two addresses side by side are read as one word.
+        let word = |(low, high): (Self, Self)| low.fold() | high.fold() << 32;
+        word(pair) ^ word(other)
     }
 
     fn from_ip(address: IpAddr) -> Option<Self> {
@@ -48,15 +58,25 @@ impl Address for Ipv6Addr {
     const WIDTH: u8 = 128;
     const UNSPECIFIED: Self = Self::UNSPECIFIED;
 
-    #[inline]
-    fn number(self) -> u128 {
-        u128::from(self)
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        let bits = u128::from_ne_bytes(self.octets());
+        [bits as u64, (bits >> 64) as u64]
     }
 
-    #[inline]
+    #[inline(always)]
     fn fold(self) -> u64 {
-        let bits = u128::from(self);
-        (bits >> 64) as u64 ^ (bits as u64).rotate_left(29)
+        let [low, high] = self.words();
+        low ^ high.rotate_left(29)
+    }
+
+    #[inline(always)]
+    fn difference(pair: (Self, Self), other: (Self, Self)) -> u64 {
+        let differing = |a: Self, b: Self| {
+            let ([a, b], [c, d]) = (a.words(), b.words());
+            (a ^ c) | (b ^ d)
+        };
+        differing(pair.0, other.0) | differing(pair.1, other.1)
     }
 
     fn from_ip(address: IpAddr) -> Option<Self> {

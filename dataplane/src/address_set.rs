@@ -39,6 +39,7 @@ impl Role {
 }
 
 #[derive(Clone, Copy)]
+#[repr(align(8))]
 struct Entry<A> {
     address: A,
     /// None when the entry is free.

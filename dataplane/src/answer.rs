@@ -8,7 +8,7 @@ use crate::frame::Frame;
 use crate::lane::{Lane, Staged, Way};
 use crate::packet::checksum::Delta;
 use crate::packet::icmp::{self, Complaint};
-use crate::packet::{self, Header, Network, protocol, reset};
+use crate::packet::{self, Header, Network, Packet, protocol, reset};
 use crate::process::Refused;
 use crate::service::Method;
 use crate::time::Tick;
@@ -26,8 +26,22 @@ impl<A: Network> Lane<A> {
         frame: &mut F,
         staged: &Staged<A>,
         refused: Refused,
+        verdict: &mut Verdict,
+    ) {
+        *verdict = self.answer(common, now, frame, staged, refused);
+        common.counters.count_verdict(*verdict);
+    }
+
+    fn answer<F: Frame>(
+        &self,
+        common: &mut Common,
+        now: Tick,
+        frame: &mut F,
+        staged: &Staged<A>,
+        refused: Refused,
     ) -> Verdict {
-        let (l3, ip) = (staged.packet.l3, &staged.packet.ip);
+        let packet = &staged.packet;
+        let (l3, ip) = (packet.l3, &packet.ip);
         let answered = match refused.reason {
             DropReason::TtlExpired | DropReason::TooBig => {
                 let answered = self.complain_of(common, now, frame, l3, ip, refused);
@@ -40,7 +54,7 @@ impl<A: Network> Lane<A> {
                 self.complain(common, now, frame, l3, ip, Complaint::PortUnreachable, false)
             }
             DropReason::NoConnection if staged.way == Way::Reply => {
-                return self.stray_reply(common, now, frame, staged);
+                return self.stray_reply(common, now, frame, packet);
             }
             DropReason::NoConnection | DropReason::NoService | DropReason::LocalPort => {
                 return self.unserved(common, now, frame, l3, ip, refused.reason);
@@ -83,9 +97,8 @@ impl<A: Network> Lane<A> {
         common: &mut Common,
         now: Tick,
         frame: &mut F,
-        staged: &Staged<A>,
+        packet: &Packet<A>,
     ) -> Verdict {
-        let packet = &staged.packet;
         let is_server = || {
             let address = packet.ip.source.into();
             common.is_nat_server(packet.ip.protocol, address, packet.source_port)
@@ -194,7 +207,8 @@ impl<A: Network> Lane<A> {
     /// An error sent to the client of a tunnel or of direct routing passes the kernel's hooks as
     /// its server's packet, and counts as one.
     fn count_complaint(&self, common: &Common, staged: &Staged<A>) {
-        let found = self.find(staged).map(|id| self.connections.get(id));
+        let found = self.find(staged.hash, &staged.packet, staged.way);
+        let found = found.map(|id| self.connections.get(id));
         if let Some(connection) = found
             && staged.way == Way::Request
             && connection.flags.method() != Method::Nat
@@ -242,11 +256,8 @@ impl<A: Network> Lane<A> {
         let identification = common.identify();
         let hop = common.neighbours.hop(now, id);
         let in_front = hop.header.length() + icmp::error_room::<A>();
-        if !frame.move_start(l3 as isize - in_front as isize) {
-            return None;
-        }
-        frame.truncate(hop.header.length() + usize::from(error_length::<A>(ip)));
-        let bytes = frame.bytes_mut();
+        let length = hop.header.length() + usize::from(error_length::<A>(ip));
+        let bytes = frame.reframe(l3 as isize - in_front as isize, length)?;
         hop.header.write(bytes);
         let l3 = &mut bytes[hop.header.length()..];
         if is_hopped {
@@ -271,11 +282,7 @@ impl<A: Network> Lane<A> {
         let hop = common.neighbours.hop(now, id);
         let header = hop.header.length();
         let length = reset::write_reset(&mut frame.bytes_mut()[usize::from(l3)..], ip)?;
-        if !frame.move_start(l3 as isize - header as isize) {
-            return None;
-        }
-        frame.truncate(header + length);
-        hop.header.write(frame.bytes_mut());
+        hop.header.write(frame.reframe(l3 as isize - header as isize, header + length)?);
         Some(forward::send(hop, id))
     }
 }

@@ -40,7 +40,42 @@ pub(crate) struct Common {
     pub(crate) limits: Limits,
 }
 
+/// What forwarding needs of [`Common`] beside the server.
+pub(crate) struct Rest<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) counters: &'a Counters,
+    pub(crate) settings: &'a Settings,
+    pub(crate) neighbours: &'a mut Neighbours,
+    pub(crate) templates: &'a Templates,
+    identification: &'a mut u16,
+    shards: u16,
+}
+
+impl Rest<'_> {
+    /// A number for a packet of our own that may be fragmented, never 0.
+    #[inline(always)]
+    pub(crate) fn identify(&mut self) -> u16 {
+        *self.identification = self.identification.wrapping_add(self.shards);
+        (*self.identification).max(1)
+    }
+}
+
 impl Common {
+    /// A server, and what else forwarding to it needs.
+    #[inline(always)]
+    pub(crate) fn towards(&mut self, server: ServerId) -> (&mut ServerSlot, Rest<'_>) {
+        let rest = Rest {
+            topology: &self.topology,
+            counters: &self.counters,
+            settings: &self.settings,
+            neighbours: &mut self.neighbours,
+            templates: &self.templates,
+            identification: &mut self.identification,
+            shards: self.shards,
+        };
+        (&mut self.servers[server.index()], rest)
+    }
+
     /// Takes a connection out of the table and out of its server's count.
     pub(crate) fn end<A: Network>(&self, connections: &mut Table<A>, id: RecordId) {
         self.unbind(&connections.remove(id));

@@ -15,7 +15,7 @@ use crate::lane::Lane;
 use crate::packet::ethernet::{self, Link};
 use crate::packet::icmp::{self, Icmp, Quote};
 use crate::packet::{Header, Network, Packet, ndp};
-use crate::process::{Refused, send_to_server};
+use crate::process::{Refused, Translate, send_to_server};
 use crate::service::Method;
 use crate::shard::Shard;
 use crate::time::Tick;
@@ -152,9 +152,9 @@ impl<A: Network> Lane<A> {
             connection.in_packets = connection.in_packets.wrapping_add(1);
         }
         let connection = *connection;
-        send_to_server(common, now, frame, l3, ip, &connection, |l3| {
-            icmp::to_server(l3, ip, quote, (connection.real, connection.real_port));
-        })
+        let (slot, rest) = common.towards(connection.server);
+        let nat = ErrorToServer { ip, quote, real: (connection.real, connection.real_port) };
+        send_to_server(slot, rest, now, frame, l3, ip, &connection, nat)
     }
 
     /// An error on its way to a client: about a packet that we sent to a server behind NAT, or
@@ -253,9 +253,9 @@ impl<A: Network> Lane<A> {
         let l3_bytes = &mut frame.bytes_mut()[usize::from(l3)..];
         let cut = icmp::relay(l3_bytes, ip, inner, ends, mtu, identification);
         let start = usize::from(l3) + usize::from(cut);
-        assert!(frame.move_start(start as isize - header as isize), "the outer header makes room");
-        frame.truncate(header + usize::from(ip.total_length) - usize::from(cut));
-        hop.header.write(frame.bytes_mut());
+        let length = header + usize::from(ip.total_length) - usize::from(cut);
+        let bytes = frame.reframe(start as isize - header as isize, length);
+        hop.header.write(bytes.expect("the outer header makes room"));
         Ok(forward::send(hop, id))
     }
 
@@ -275,6 +275,19 @@ impl<A: Network> Lane<A> {
             connection.is_request(request) && !now.reached(connection.expires)
         };
         Ok(self.connections.find(hash, is_it).map_or(Found::Nowhere, Found::Here))
+    }
+}
+
+/// An error for a server behind NAT.
+struct ErrorToServer<'a, A> {
+    ip: &'a Header<A>,
+    quote: &'a Quote<A>,
+    real: (A, u16),
+}
+
+impl<A: Network> Translate for ErrorToServer<'_, A> {
+    fn translate(self, l3: &mut [u8]) {
+        icmp::to_server(l3, self.ip, self.quote, self.real);
     }
 }
 

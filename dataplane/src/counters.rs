@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::roster::ServerId;
 use crate::service::Traffic;
-use crate::verdict::DropReason;
+use crate::verdict::{DropReason, Verdict};
 
 /// A counter with a single writer, so adding needs no locked instruction.
 #[derive(Debug, Default)]
@@ -75,6 +75,14 @@ impl Counters {
     #[inline]
     pub fn count_drop(&self, reason: DropReason, frames: u64) {
         self.drops[reason as usize].add(frames);
+    }
+
+    /// Counts a frame that is dropped by its verdict.
+    #[inline]
+    pub(crate) fn count_verdict(&self, verdict: Verdict) {
+        if let Verdict::Drop(reason) = verdict {
+            self.count_drop(reason, 1);
+        }
     }
 
     /// Frames dropped for a reason.

@@ -6,9 +6,9 @@ use core::net::IpAddr;
 
 use crate::address_set::Role;
 use crate::common::Common;
+use crate::connection::Connection;
 use crate::connection::state::{State, tcp_flag};
-use crate::connection::{Connection, RecordId};
-use crate::lane::{FTP, FTP_DATA, Lane, Staged, Way};
+use crate::lane::{FTP, FTP_DATA, Lane, Way, is_of};
 use crate::open::{query, service_port, template_key};
 use crate::packet::ethernet::Mac;
 use crate::packet::{Header, Network, Packet, protocol};
@@ -231,8 +231,7 @@ impl<A: Network> Lane<A> {
         if owner != common.id {
             return Outcome::Elsewhere(owner);
         }
-        let found = self.connection_of(packet, way);
-        let found = found.filter(|connection| !now.reached(connection.expires));
+        let found = self.connection_of(now, packet, way);
         if let Some(connection) = found {
             steps.push(Step::Connection {
                 is_reply: way == Way::Reply,
@@ -264,16 +263,18 @@ impl<A: Network> Lane<A> {
         }
     }
 
-    /// The record of a packet's connection, which may have run out.
-    pub(crate) fn connection_of(&self, packet: &Packet<A>, way: Way) -> Option<&Connection<A>> {
-        let staged = Staged {
-            packet: *packet,
-            hash: self.hash_of(packet, way),
-            guess: RecordId::NONE,
-            way,
-            place: 0,
+    /// The record of a packet's connection, unless it has run out.
+    pub(crate) fn connection_of(
+        &self,
+        now: Tick,
+        packet: &Packet<A>,
+        way: Way,
+    ) -> Option<&Connection<A>> {
+        let is_it = |connection: &Connection<A>| {
+            is_of(connection, packet, way) && !now.reached(connection.expires)
         };
-        self.find(&staged).map(|id| self.connections.get(id))
+        let found = self.connections.find(self.hash_of(packet, way), is_it);
+        found.map(|id| self.connections.get(id))
     }
 
     /// What becomes of a request without a connection.

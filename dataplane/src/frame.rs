@@ -10,11 +10,10 @@ pub trait Frame {
     fn bytes(&self) -> &[u8];
     /// The same, to rewrite.
     fn bytes_mut(&mut self) -> &mut [u8];
-    /// Moves the start by `distance` bytes: negative opens room in front, positive cuts it off.
-    /// False, and nothing changed, when there is no such room. Opened bytes hold anything.
-    fn move_start(&mut self, distance: isize) -> bool;
-    /// Cuts the frame to its first `length` bytes, if it is longer.
-    fn truncate(&mut self, length: usize);
+    /// Moves the start by `distance` bytes, where negative opens room in front, and makes the frame
+    /// `length` bytes long, which come back. `None`, and nothing changed, when there is no such room
+    /// in front, or when the frame would end behind its present end. Opened bytes hold anything.
+    fn reframe(&mut self, distance: isize, length: usize) -> Option<&mut [u8]>;
     /// What the port found out about the IPv4 header checksum.
     fn header_checksum(&self) -> Checksum {
         Checksum::Unknown

@@ -32,11 +32,11 @@ impl HashKey {
     #[must_use]
     pub fn client<A: Address>(&self, address: A, port: u16) -> ClientHash {
         let [offset, first, second] = self.0;
-        let bits = address.number();
-        let mut word = (bits as u64) << 16 | u64::from(port);
+        let [low, high] = address.words();
+        let mut word = low << 16 | u64::from(port);
         if A::WIDTH > 48 {
-            // 144 bits do not fit one word: the upper 80 go through a multiplication of their own.
-            word ^= multiply_fold((bits >> 48) as u64 ^ second, first ^ (bits >> 112) as u64);
+            // 144 bits do not fit one word: the others go through a multiplication of their own.
+            word ^= multiply_fold(high ^ second, first ^ low >> 48);
         }
         ClientHash(multiply_fold(multiply_fold(word ^ offset, first) ^ offset, second))
     }

@@ -1,10 +1,14 @@
 //! The director's place in the network: logical interfaces, their addresses, and static routes.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
+use wide::u8x16;
+
 use crate::address::Prefix;
 use crate::packet::ethernet::Mac;
+use crate::service::Family;
 use crate::verdict::PortId;
 
 /// A logical interface, numbered in the order of the configuration.
@@ -50,8 +54,39 @@ pub struct Topology {
     interfaces: Vec<Interface>,
     /// What packets need to find their interface, apart from the rest.
     arrivals: Vec<Arrival>,
+    /// By port, how frames for its interface without a VLAN begin.
+    untagged: Vec<Untagged>,
     /// Longest prefix first.
     routes: Vec<(Prefix, InterfaceId, Option<IpAddr>)>,
+}
+
+/// How frames of the usual form begin, as far as the masks show it.
+#[derive(Clone, Copy, Debug)]
+struct Untagged {
+    v4: [u8; 16],
+    v6: [u8; 16],
+}
+
+/// The destination's link-layer address, the bit of the source's that marks groups, the EtherType,
+/// and IPv4's version and header length.
+const MASK4: [u8; 16] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0];
+/// The same for IPv6, which has a version alone.
+const MASK6: [u8; 16] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xf0, 0];
+
+impl Untagged {
+    /// What no frame begins with: a bit is set that the masks hide.
+    const NONE: Self = Self { v4: [0xff; 16], v6: [0xff; 16] };
+
+    fn new(mac: Mac) -> Self {
+        let begin = |ether_type: [u8; 2], version: u8| {
+            let mut begin = [0; 16];
+            begin[..6].copy_from_slice(&mac.0);
+            begin[12..14].copy_from_slice(&ether_type);
+            begin[14] = version;
+            begin
+        };
+        Self { v4: begin([0x08, 0x00], 0x45), v6: begin([0x86, 0xdd], 0x60) }
+    }
 }
 
 /// How frames of an interface come in.
@@ -82,7 +117,12 @@ impl Topology {
             mac: interface.mac,
         };
         let arrivals = interfaces.iter().map(arrival).collect();
-        let mut topology = Self { interfaces, arrivals, routes: Vec::new() };
+        let ports = interfaces.iter().map(|interface| usize::from(interface.port.0) + 1).max();
+        let mut untagged = vec![Untagged::NONE; ports.unwrap_or(0)];
+        for interface in interfaces.iter().filter(|interface| interface.vlan.is_none()) {
+            untagged[usize::from(interface.port.0)] = Untagged::new(interface.mac);
+        }
+        let mut topology = Self { interfaces, arrivals, untagged, routes: Vec::new() };
         for (n, interface) in topology.interfaces.iter().enumerate() {
             let twin =
                 |other: &Interface| (other.port, other.vlan) == (interface.port, interface.vlan);
@@ -111,6 +151,24 @@ impl Topology {
         // A handful of interfaces: a search is as fast as a table.
         let place = self.arrivals.iter().position(|arrival| arrival.key == (port.0, vlan))?;
         Some((InterfaceId(place as u16), self.arrivals[place].mac))
+    }
+
+    /// The family of a frame, whose first bytes are `start`, if it has the usual form: for the
+    /// interface that a port has without a VLAN, not from a group of stations, and IPv4 without
+    /// options or IPv6.
+    #[inline(always)]
+    #[must_use]
+    pub fn usual(&self, port: PortId, start: &[u8; 16]) -> Option<Family> {
+        let own = self.untagged.get(usize::from(port.0))?;
+        let start = u8x16::from(*start);
+        // One comparison for all of it.
+        if (start & u8x16::from(MASK4)).simd_eq(u8x16::from(own.v4)).all() {
+            Some(Family::V4)
+        } else if (start & u8x16::from(MASK6)).simd_eq(u8x16::from(own.v6)).all() {
+            Some(Family::V6)
+        } else {
+            None
+        }
     }
 
     /// An interface.
@@ -167,7 +225,6 @@ impl Topology {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn interface(port: u16, vlan: Option<u16>, address: &str) -> Interface {
         let addresses = vec![address.parse().unwrap()];

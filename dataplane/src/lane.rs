@@ -143,26 +143,10 @@ impl<A: Network> Lane<A> {
         }
     }
 
-    /// The record of a staged packet's connection.
-    #[inline(always)]
-    pub(crate) fn find(&self, staged: &Staged<A>) -> Option<RecordId> {
-        let packet = &staged.packet;
-        match staged.way {
-            Way::Request => self.find_by(staged, |connection| connection.is_request(packet)),
-            Way::Reply => self.find_by(staged, |connection| connection.is_reply(packet)),
-        }
-    }
-
-    #[inline(always)]
-    fn find_by(
-        &self,
-        staged: &Staged<A>,
-        is_it: impl Fn(&Connection<A>) -> bool,
-    ) -> Option<RecordId> {
-        match self.connections.guessed(staged.guess) {
-            Some(connection) if is_it(connection) => Some(staged.guess),
-            _ => self.connections.find(staged.hash, is_it),
-        }
+    /// The record of a packet's connection, by the hash of its client.
+    #[inline(never)]
+    pub(crate) fn find(&self, hash: ClientHash, packet: &Packet<A>, way: Way) -> Option<RecordId> {
+        self.connections.find(hash, |connection| is_of(connection, packet, way))
     }
 
     /// Does the sweep's share of `elapsed` ticks, but no more than `most` records at once: the
@@ -202,6 +186,15 @@ impl<A: Network> Lane<A> {
             }
             self.sweep_next += 1;
         }
+    }
+}
+
+/// Whether a packet that goes some way belongs to a connection.
+#[inline(always)]
+pub(crate) fn is_of<A: Network>(connection: &Connection<A>, packet: &Packet<A>, way: Way) -> bool {
+    match way {
+        Way::Request => connection.is_request(packet),
+        Way::Reply => connection.is_reply(packet),
     }
 }
 

@@ -43,8 +43,22 @@ impl NeighbourId {
     pub const NONE: Self = Self { place: 0, generation: 0 };
 }
 
+/// An entry's place in the table, whatever next hop has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopPlace(u16);
+
+impl NeighbourId {
+    /// Where the entry is.
+    #[inline]
+    #[must_use]
+    pub fn place(self) -> HopPlace {
+        HopPlace(self.place)
+    }
+}
+
 /// What a packet needs of its next hop: half a cache line.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(32))]
 pub struct Hop {
     /// The link header to put in front.
     pub header: LinkHeader,
@@ -132,16 +146,24 @@ impl Neighbours {
         self.places.get(&key).map(|&place| &self.hops[usize::from(place)])
     }
 
+    /// The hop of an entry, noting its use, if it still is the next hop that it was.
+    #[inline(always)]
+    pub fn usable(&mut self, now: Tick, id: NeighbourId) -> Option<&Hop> {
+        let hop = self.hops.get_mut(usize::from(id.place))?;
+        if (hop.generation != id.generation) | (id.generation == 0) {
+            return None;
+        }
+        hop.used = now;
+        Some(hop)
+    }
+
     /// The hop of a current entry, noting its use.
     ///
     /// # Panics
     /// When the entry is none of this table's.
     #[inline]
     pub fn hop(&mut self, now: Tick, id: NeighbourId) -> &Hop {
-        let hop = &mut self.hops[usize::from(id.place)];
-        debug_assert_eq!(hop.generation, id.generation, "the caller makes sure it is current");
-        hop.used = now;
-        hop
+        self.usable(now, id).expect("the caller makes sure it is current")
     }
 
     /// The entry of a next hop, made when there is none.
@@ -295,6 +317,12 @@ impl Neighbours {
         hop.is_resolved = true;
         entry.confirmed = now;
         entry.tries = 0;
+    }
+
+    /// The entry that has a place now.
+    #[must_use]
+    pub fn at(&self, place: HopPlace) -> NeighbourId {
+        self.id(place.0)
     }
 
     fn id(&self, place: u16) -> NeighbourId {

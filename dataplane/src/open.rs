@@ -54,7 +54,7 @@ impl<A: Network> Lane<A> {
             } else if packet.opens() && common.may_replace(connection) {
                 replaced = Some(id);
             } else if common.servers[connection.server.index()].is_available {
-                return request(common, now, frame, packet, self.connections.get_mut(id));
+                return proceed(common, now, frame, packet, self.connections.get_mut(id));
             } else if common.settings.expire_nodest_conn != 0 {
                 replaced = Some(id);
             } else {
@@ -72,7 +72,7 @@ impl<A: Network> Lane<A> {
         }
         match made? {
             Made::Connection(id) => {
-                request(common, now, frame, packet, self.connections.get_mut(id))
+                proceed(common, now, frame, packet, self.connections.get_mut(id))
             }
             Made::OnePacket(verdict) => Ok(verdict),
         }
@@ -96,15 +96,15 @@ impl<A: Network> Lane<A> {
         let (mut connection, is_one_packet) = self.schedule(common, now, packet)?;
         if is_one_packet {
             common.bind(&connection);
-            let verdict = request(common, now, frame, packet, &mut connection);
+            let verdict = proceed(common, now, frame, packet, &mut connection);
             common.unbind(&connection);
             return Ok(Made::OnePacket(verdict?));
         }
         // A packet makes a connection active at once, so it is counted where it will be.
         let direction =
             if connection.flags.no_output() { Direction::InputOnly } else { Direction::Input };
-        let (transport, defence) = (connection.protocol, common.settings.defence());
-        let state = State::None.next(transport, direction, packet.tcp_flags, defence);
+        let defence = common.settings.defence();
+        let state = connection.state.next(direction, packet.tcp_flags, defence);
         connection.flags.set_active(state.is_active());
         self.insert(common, staged.hash, connection).map(Made::Connection)
     }
@@ -189,7 +189,7 @@ impl<A: Network> Lane<A> {
             virtual_port: destination_port,
             real_port,
             protocol: ip.protocol,
-            state: State::None,
+            state: State::first(ip.protocol),
             expires: now.after(UNSTARTED),
             server: choice.server,
             header_delta,
@@ -247,6 +247,18 @@ impl<A: Network> Lane<A> {
         let template = stripe.hold(slot, now);
         Ok(Some(Choice { server: id, real: (address, real_port), method: server.method, template }))
     }
+}
+
+/// Forwards a request on its connection.
+fn proceed<F: Frame, A: Network>(
+    common: &mut Common,
+    now: Tick,
+    frame: &mut F,
+    packet: &Packet<A>,
+    connection: &mut Connection<A>,
+) -> Result<Verdict, Refused> {
+    let (slot, rest) = common.towards(connection.server);
+    request(slot, rest, now, frame, packet, connection)
 }
 
 /// What became of a packet that opens.

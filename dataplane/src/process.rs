@@ -4,11 +4,12 @@
 //! frame, compare tags in the buckets, act on the records. The misses of a burst overlap. What is
 //! neither request nor reply comes after them.
 
-use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use arrayvec::ArrayVec;
+
 use crate::address_set::Role;
-use crate::common::Common;
+use crate::common::{Common, Rest};
 use crate::connection::state::{Direction, State};
 use crate::connection::{Connection, RecordId};
 use crate::forward::{self, nat};
@@ -17,12 +18,13 @@ use crate::lane::{BURST, Lane, Staged, Way};
 use crate::mark::mark_of;
 use crate::neighbour::Hop;
 use crate::packet::checksum::Delta;
-use crate::packet::ethernet::{self, Link};
-use crate::packet::{self, Header, Network, Packet, ipv4, ipv6, protocol};
+use crate::packet::ethernet;
+use crate::packet::{self, Header, Network, Packet, ipv4, ipv6};
 use crate::server::ServerSlot;
-use crate::service::Method;
+use crate::service::{Family, Method};
+use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::template::TemplateId;
+use crate::template::{TemplateId, Templates};
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 
@@ -70,17 +72,12 @@ impl<F: Frame> Shard<F> {
         frames: &mut [F],
         verdicts: &mut [Verdict],
     ) {
-        for frame in frames.iter() {
-            if let Some(first) = frame.bytes().first() {
-                host.prefetch(first);
-            }
-        }
         self.staged4.clear();
         self.staged6.clear();
         self.others.clear();
         for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts.iter_mut()).enumerate() {
-            if let Err(settled) = self.parse(host, frame, place as u8) {
-                *verdict = settled;
+            if !self.stage_usual(host, frame, place as u8, verdict) {
+                self.stage_any(host, frame, place as u8, verdict);
             }
         }
         let common = &mut self.common;
@@ -90,23 +87,60 @@ impl<F: Frame> Shard<F> {
             let place = usize::from(self.others[n]);
             let verdict = self.judge_other(now, &mut frames[place]);
             verdicts[place] = verdict.unwrap_or_else(Verdict::Drop);
+            self.common.counters.count_verdict(verdicts[place]);
         }
-        let counters = &self.common.counters;
-        counters.received.add(frames.len() as u64);
-        for verdict in verdicts.iter() {
-            if let Verdict::Drop(reason) = *verdict {
-                counters.count_drop(reason, 1);
+        self.common.counters.received.add(frames.len() as u64);
+    }
+
+    /// First pass for frames of the usual form; false for others, and for what no connection takes.
+    #[inline(always)]
+    fn stage_usual<H: Host<Frame = F>>(
+        &mut self,
+        host: &H,
+        frame: &F,
+        place: u8,
+        verdict: &mut Verdict,
+    ) -> bool {
+        if !frame.is_contiguous() {
+            return false;
+        }
+        let bytes = frame.bytes();
+        let Some(start) = bytes.first_chunk() else { return false };
+        let (common, checksum) = (&self.common, frame.header_checksum());
+        match common.topology.usual(frame.port(), start) {
+            Some(Family::V4) => {
+                let Some(packet) = Ipv4Addr::parse_usual(bytes, checksum) else { return false };
+                self.v4.stage(common, host, packet, place, &mut self.staged4, verdict)
             }
+            Some(Family::V6) => {
+                let Some(packet) = Ipv6Addr::parse_usual(bytes, checksum) else { return false };
+                self.v6.stage(common, host, packet, place, &mut self.staged6, verdict)
+            }
+            None => false,
         }
     }
 
-    /// First pass: stages the frame for the passes to come, or settles its verdict.
-    #[inline(always)]
+    /// First pass for any frame.
+    #[inline(never)]
+    fn stage_any<H: Host<Frame = F>>(
+        &mut self,
+        host: &H,
+        frame: &mut F,
+        place: u8,
+        verdict: &mut Verdict,
+    ) {
+        if let Err(settled) = self.parse(host, frame, place, verdict) {
+            self.common.counters.count_verdict(settled);
+            *verdict = settled;
+        }
+    }
+
     fn parse<H: Host<Frame = F>>(
         &mut self,
         host: &H,
         frame: &mut F,
         place: u8,
+        verdict: &mut Verdict,
     ) -> Result<(), Verdict> {
         if !frame.is_contiguous() {
             return Err(DropReason::FrameSegmented.into());
@@ -125,10 +159,21 @@ impl<F: Frame> Shard<F> {
             }
             return Err(DropReason::NotOurMac.into());
         }
-        let (common, staged4, staged6) = (&self.common, &mut self.staged4, &mut self.staged6);
+        let (common, checksum) = (&self.common, frame.header_checksum());
+        let l3 = &frame.bytes()[link.length..];
         let is_staged = match link.ether_type {
-            Ipv4Addr::ETHER_TYPE => self.v4.stage(common, host, frame, &link, place, staged4)?,
-            Ipv6Addr::ETHER_TYPE => self.v6.stage(common, host, frame, &link, place, staged6)?,
+            Ipv4Addr::ETHER_TYPE => {
+                let packet = packet::parse(l3, link.length, checksum)?;
+                packet.is_some_and(|packet| {
+                    self.v4.stage(common, host, packet, place, &mut self.staged4, verdict)
+                })
+            }
+            Ipv6Addr::ETHER_TYPE => {
+                let packet = packet::parse(l3, link.length, checksum)?;
+                packet.is_some_and(|packet| {
+                    self.v6.stage(common, host, packet, place, &mut self.staged6, verdict)
+                })
+            }
             _ => return Err(DropReason::EtherType.into()),
         };
         if !is_staged {
@@ -139,32 +184,28 @@ impl<F: Frame> Shard<F> {
 }
 
 impl<A: Network> Lane<A> {
-    /// Stages a packet that is a request or a reply of ours; false when it is neither.
+    /// Stages a packet that is a request or a reply of ours, or names its owner; false, and nothing
+    /// done, when it is neither.
     #[inline(always)]
     fn stage<H: Host>(
         &self,
         common: &Common,
         host: &H,
-        frame: &H::Frame,
-        link: &Link,
+        packet: Packet<A>,
         place: u8,
-        burst: &mut Vec<Staged<A>>,
-    ) -> Result<bool, Verdict> {
-        let l3 = &frame.bytes()[link.length..];
-        let ip = A::parse(l3, frame.header_checksum())?;
-        if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
-            return Ok(false);
-        }
-        let packet = packet::parse_transport(l3, link.length, ip)?;
-        let Some(way) = self.way_of(common, &packet) else { return Ok(false) };
+        burst: &mut ArrayVec<Staged<A>, BURST>,
+        verdict: &mut Verdict,
+    ) -> bool {
+        let Some(way) = self.way_of(common, &packet) else { return false };
         let hash = self.hash_of(&packet, way);
         let owner = hash.owner(common.shards);
         if owner != common.id {
-            return Err(Verdict::ToOwner(owner));
+            *verdict = Verdict::ToOwner(owner);
+            return true;
         }
         host.prefetch(self.connections.bucket_line(hash));
         burst.push(Staged { packet, hash, guess: RecordId::NONE, way, place });
-        Ok(true)
+        true
     }
 
     /// Which way a packet goes, if it is for a service or from a server.
@@ -179,8 +220,10 @@ impl<A: Network> Lane<A> {
         if self.addresses.role(packet.ip.source).has(Role::SERVER) {
             return Some(Way::Reply);
         }
-        let is_marked = !common.marks.is_empty() && self.takes_mark(common.mark_of(packet));
-        is_marked.then_some(Way::Request)
+        if common.marks.is_empty() {
+            return None;
+        }
+        self.takes_mark(common.mark_of(packet)).then_some(Way::Request)
     }
 
     /// Second pass: compares tags and asks for the records. Third pass: acts on them.
@@ -202,14 +245,16 @@ impl<A: Network> Lane<A> {
         }
         for staged in burst.iter() {
             let place = usize::from(staged.place);
-            let frame = &mut frames[place];
-            verdicts[place] = match self.judge(common, now, frame, staged) {
-                Ok(verdict) => verdict,
-                Err(refused) => self.refuse(common, now, frame, staged, refused),
-            };
+            let (frame, verdict) = (&mut frames[place], &mut verdicts[place]);
+            match self.judge(common, now, frame, staged) {
+                Ok(judged) => *verdict = judged,
+                Err(refused) => self.refuse(common, now, frame, staged, refused, verdict),
+            }
         }
     }
 
+    /// What nearly every packet takes is spelt out here: its connection is where the tag said, and
+    /// nothing about it is to be decided.
     #[inline(always)]
     fn judge<F: Frame>(
         &mut self,
@@ -218,55 +263,85 @@ impl<A: Network> Lane<A> {
         frame: &mut F,
         staged: &Staged<A>,
     ) -> Result<Verdict, Refused> {
-        let found = self.find(staged);
-        match (staged.way, found) {
-            (Way::Request, Some(id)) if self.goes_on(common, now, staged, id) => {
-                request(common, now, frame, &staged.packet, self.connections.get_mut(id))
-            }
-            (Way::Request, found) => self.open(common, now, frame, staged, found),
-            (Way::Reply, Some(id)) if !now.reached(self.connections.get(id).expires) => {
-                reply(common, now, frame, &staged.packet, self.connections.get_mut(id))
-            }
-            (Way::Reply, found) => {
-                if let Some(id) = found {
-                    common.end(&mut self.connections, id);
+        let packet = &staged.packet;
+        if let Some(connection) = self.connections.guessed_mut(staged.guess)
+            && !now.reached(connection.expires)
+        {
+            match staged.way {
+                Way::Request if connection.is_request(packet) && !packet.opens() => {
+                    let (slot, rest) = common.towards(connection.server);
+                    if slot.is_available {
+                        return request(slot, rest, now, frame, packet, connection);
+                    }
                 }
-                Err(DropReason::NoConnection.into())
+                Way::Reply if connection.is_reply(packet) => {
+                    return reply(common, now, frame, packet, connection);
+                }
+                _ => {}
             }
         }
+        self.judge_with_care(common, now, frame, staged)
     }
 
-    /// Whether a request simply continues its connection: nothing about it is to be decided.
-    #[inline(always)]
-    fn goes_on(&self, common: &Common, now: Tick, staged: &Staged<A>, id: RecordId) -> bool {
-        let connection = self.connections.get(id);
-        !now.reached(connection.expires)
-            && common.servers[connection.server.index()].is_available
-            && !staged.packet.opens()
+    #[inline(never)]
+    fn judge_with_care<F: Frame>(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        frame: &mut F,
+        staged: &Staged<A>,
+    ) -> Result<Verdict, Refused> {
+        let mut found = self.find(staged.hash, &staged.packet, staged.way);
+        match staged.way {
+            Way::Request => self.open(common, now, frame, staged, found),
+            Way::Reply => loop {
+                let id = found.ok_or(DropReason::NoConnection)?;
+                if !now.reached(self.connections.get(id).expires) {
+                    let connection = self.connections.get_mut(id);
+                    return reply(common, now, frame, &staged.packet, connection);
+                }
+                // Another one of the client's may lead to the same real end.
+                common.end(&mut self.connections, id);
+                found = self.find(staged.hash, &staged.packet, staged.way);
+            },
+        }
     }
 }
 
 impl Common {
     /// The firewall mark of a packet, 0 for none.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn mark_of<A: Network>(&self, packet: &Packet<A>) -> u32 {
-        let source = (packet.ip.source.into(), packet.source_port);
-        let destination = (packet.ip.destination.into(), packet.destination_port);
-        mark_of(&self.marks, packet.ip.protocol, source, destination)
+        let (source, destination) = (packet.ip.source, packet.ip.destination);
+        let ports = (packet.source_port, packet.destination_port);
+        self.find_mark(packet.ip.protocol, source, destination, ports)
+    }
+
+    /// Takes values, not the packet: that need not be in memory then where no marks are in use.
+    #[cold]
+    fn find_mark<A: Network>(
+        &self,
+        protocol: u8,
+        source: A,
+        destination: A,
+        ports: (u16, u16),
+    ) -> u32 {
+        let (source, destination) = ((source.into(), ports.0), (destination.into(), ports.1));
+        mark_of(&self.marks, protocol, source, destination)
     }
 }
 
-/// A packet from the client on its connection.
+/// A packet from the client on its connection, whose server has `slot`.
 #[inline(always)]
 pub(crate) fn request<F: Frame, A: Network>(
-    common: &mut Common,
+    slot: &mut ServerSlot,
+    rest: Rest<'_>,
     now: Tick,
     frame: &mut F,
     packet: &Packet<A>,
     connection: &mut Connection<A>,
 ) -> Result<Verdict, Refused> {
-    let slot = &common.servers[connection.server.index()];
-    let traffic = common.counters.server(connection.server);
+    let traffic = rest.counters.server(connection.server);
     traffic.in_packets.add(1);
     traffic.in_bytes.add(u64::from(packet.ip.total_length));
     connection.in_packets = connection.in_packets.wrapping_add(1);
@@ -274,65 +349,71 @@ pub(crate) fn request<F: Frame, A: Network>(
         true => Direction::InputOnly,
         false => Direction::Input,
     };
-    advance(common, slot, now, connection, direction, packet);
+    advance(rest.settings, rest.templates, slot, now, connection, direction, packet);
     let connection = &*connection;
-    send_to_server(common, now, frame, packet.l3, &packet.ip, connection, |l3| {
-        nat::request(l3, packet, connection);
-    })
+    let nat = ToServer { packet, connection };
+    send_to_server(slot, rest, now, frame, packet.l3, &packet.ip, connection, nat)
 }
 
-/// Sends a packet to its connection's server by the connection's method; `translate` rewrites it
-/// for NAT, one hop included.
+/// What NAT makes of a packet, one hop included. A closure would not be inlined.
+pub(crate) trait Translate {
+    fn translate(self, l3: &mut [u8]);
+}
+
+struct ToServer<'a, A> {
+    packet: &'a Packet<A>,
+    connection: &'a Connection<A>,
+}
+
+impl<A: Network> Translate for ToServer<'_, A> {
+    #[inline(always)]
+    fn translate(self, l3: &mut [u8]) {
+        nat::request(l3, self.packet, self.connection);
+    }
+}
+
+/// Sends a packet to its connection's server by the connection's method; `nat` is for NAT.
 #[inline(always)]
 pub(crate) fn send_to_server<F: Frame, A: Network>(
-    common: &mut Common,
+    slot: &mut ServerSlot,
+    mut rest: Rest<'_>,
     now: Tick,
     frame: &mut F,
     l3: u16,
     ip: &Header<A>,
     connection: &Connection<A>,
-    translate: impl FnOnce(&mut [u8]),
+    nat: impl Translate,
 ) -> Result<Verdict, Refused> {
     if ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
     }
-    let slot = &mut common.servers[connection.server.index()];
-    if !common.neighbours.is_current(slot.hop) {
-        let to = slot.address().ok_or(DropReason::NoRoute)?;
-        slot.hop = common.neighbours.towards(now, &common.topology, to)?;
-    }
-    let hop = common.neighbours.hop(now, slot.hop);
+    let identification = match connection.flags.method() {
+        Method::Tunnel => rest.identify(),
+        Method::Direct | Method::Nat => 0,
+    };
+    let hop = match rest.neighbours.usable(now, slot.hop) {
+        Some(hop) => hop,
+        None => {
+            let to = slot.address().ok_or(DropReason::NoRoute)?;
+            slot.hop = rest.neighbours.towards(now, rest.topology, to)?;
+            rest.neighbours.hop(now, slot.hop)
+        }
+    };
     match connection.flags.method() {
         Method::Direct => A::hop(forward::open(frame, l3, ip, 0, hop)?, Delta::NONE),
-        Method::Nat => translate(forward::open(frame, l3, ip, 0, hop)?),
-        Method::Tunnel => {
-            common.identification = common.identification.wrapping_add(common.shards);
-            let identification = common.identification.max(1);
-            // Two constant lengths compile to better code than a variable one.
-            if slot.outer.length() == ipv4::HEADER_LENGTH {
-                wrap::<{ ipv4::HEADER_LENGTH }, F, A>(
-                    frame,
-                    l3,
-                    ip,
-                    slot,
-                    now,
-                    hop,
-                    identification,
-                )?;
-            } else if slot.outer.length() == 0 {
-                return Err(DropReason::TunnelKind.into());
-            } else {
-                wrap::<{ ipv6::HEADER_LENGTH }, F, A>(
-                    frame,
-                    l3,
-                    ip,
-                    slot,
-                    now,
-                    hop,
-                    identification,
-                )?;
+        Method::Nat => nat.translate(forward::open(frame, l3, ip, 0, hop)?),
+        // Two constant lengths compile to better code than a variable one.
+        Method::Tunnel => match slot.outer.length() {
+            ipv4::HEADER_LENGTH => {
+                const OUTER: usize = ipv4::HEADER_LENGTH;
+                wrap::<OUTER, F, A>(frame, l3, ip, slot, now, hop, identification)?;
             }
-        }
+            ipv6::HEADER_LENGTH => {
+                const OUTER: usize = ipv6::HEADER_LENGTH;
+                wrap::<OUTER, F, A>(frame, l3, ip, slot, now, hop, identification)?;
+            }
+            _ => return Err(DropReason::TunnelKind.into()),
+        },
     }
     Ok(forward::send(hop, slot.hop))
 }
@@ -361,7 +442,7 @@ fn wrap<const OUTER: usize, F: Frame, A: Network>(
 
 /// A packet from a real server behind NAT. A deleted server's replies still pass, uncounted. One
 /// that cannot pass leaves no trace: routers look at that before they look for connections.
-#[inline]
+#[inline(always)]
 fn reply<F: Frame, A: Network>(
     common: &mut Common,
     now: Tick,
@@ -372,24 +453,27 @@ fn reply<F: Frame, A: Network>(
     if packet.ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
     }
-    if !common.neighbours.is_current(connection.client_hop) {
-        let to = connection.client.into();
-        connection.client_hop = common.neighbours.towards(now, &common.topology, to)?;
-    }
-    let hop = common.neighbours.hop(now, connection.client_hop);
+    let (slot, rest) = common.towards(connection.server);
+    let hop = match rest.neighbours.usable(now, connection.client_hop) {
+        Some(hop) => hop,
+        None => {
+            let to = connection.client.into();
+            connection.client_hop = rest.neighbours.towards(now, rest.topology, to)?;
+            rest.neighbours.hop(now, connection.client_hop)
+        }
+    };
     let l3 = forward::open(frame, packet.l3, &packet.ip, 0, hop)?;
     nat::reply(l3, packet, connection);
     let verdict = forward::send(hop, connection.client_hop);
-    let slot = &common.servers[connection.server.index()];
     if slot.is_available {
-        let traffic = common.counters.server(connection.server);
+        let traffic = rest.counters.server(connection.server);
         traffic.out_packets.add(1);
         traffic.out_bytes.add(u64::from(packet.ip.total_length));
     }
     connection.flags.see_output();
-    advance(common, slot, now, connection, Direction::Output, packet);
+    advance(rest.settings, rest.templates, slot, now, connection, Direction::Output, packet);
     if connection.flags.vouches() && connection.state == State::Udp {
-        assure(common, connection);
+        assure(rest.templates, connection);
     }
     Ok(verdict)
 }
@@ -397,33 +481,43 @@ fn reply<F: Frame, A: Network>(
 /// Moves a connection on in its protocol and restarts its timer.
 #[inline(always)]
 fn advance<A: Network>(
-    common: &Common,
+    settings: &Settings,
+    templates: &Templates,
     slot: &ServerSlot,
     now: Tick,
     connection: &mut Connection<A>,
     direction: Direction,
     packet: &Packet<A>,
 ) {
-    let (protocol, settings) = (connection.protocol, &common.settings);
-    let defence = settings.defence();
-    let state = connection.state.next(protocol, direction, packet.tcp_flags, defence);
+    let state = connection.state.next(direction, packet.tcp_flags, settings.defence());
     connection.expires = now.after(settings.timeouts.ticks(state));
     if state != connection.state {
-        connection.state = state;
-        if state.is_active() != connection.flags.is_active() {
-            connection.flags.set_active(state.is_active());
-            slot.reclassify(state.is_active());
-        }
-        if state == State::Established && connection.flags.vouches() {
-            assure(common, connection);
-        }
+        change_state(templates, slot, connection, state);
+    }
+}
+
+/// Notes that a connection has come to another state.
+#[inline(never)]
+fn change_state<A: Network>(
+    templates: &Templates,
+    slot: &ServerSlot,
+    connection: &mut Connection<A>,
+    state: State,
+) {
+    connection.state = state;
+    if state.is_active() != connection.flags.is_active() {
+        connection.flags.set_active(state.is_active());
+        slot.reclassify(state.is_active());
+    }
+    if state == State::Established && connection.flags.vouches() {
+        assure(templates, connection);
     }
 }
 
 /// Tells the template that this connection is real.
 #[cold]
-fn assure<A: Network>(common: &Common, connection: &mut Connection<A>) {
+fn assure<A: Network>(templates: &Templates, connection: &mut Connection<A>) {
     connection.flags.set_vouches(false);
     debug_assert_ne!(connection.template, TemplateId::NONE);
-    common.templates.assure(connection.template);
+    templates.assure(connection.template);
 }

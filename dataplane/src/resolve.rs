@@ -85,12 +85,8 @@ impl<F: Frame> Shard<F> {
         let header = LinkHeader::new(to_mac, mac, vlan, Ipv6Addr::ETHER_TYPE);
         let length = header.length() + ndp::ADVERTISEMENT_LENGTH;
         // The answer may be longer than the question; it is made to end where that ends.
-        let longer = length as isize - frame.bytes().len() as isize;
-        if longer > 0 && !frame.move_start(-longer) {
-            return Err(DropReason::NoHeadroom);
-        }
-        frame.truncate(length);
-        let bytes = frame.bytes_mut();
+        let distance = (frame.bytes().len() as isize - length as isize).min(0);
+        let bytes = frame.reframe(distance, length).ok_or(DropReason::NoHeadroom)?;
         header.write(bytes);
         let packet = &mut bytes[header.length()..];
         ndp::write_advertisement(packet, target, mac, to, target, !is_probe);

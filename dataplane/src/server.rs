@@ -14,29 +14,31 @@ const PATH_MTU_S: u32 = 600;
 /// Path MTUs below this are not believed, as in Linux.
 const LEAST_PATH_MTU: u16 = 552;
 
-/// A real server as a shard needs it for packets.
+/// A real server as a shard needs it for packets; what each of them needs comes first, in a cache
+/// line.
+#[repr(C, align(64))]
 pub(crate) struct ServerSlot {
-    /// The server's address and load; a deleted one's stay while connections refer to it.
-    pub(crate) server: Option<(IpAddr, Arc<Load>)>,
-    /// The roster that is to hear when the load changes, and the server's place in it.
-    pub(crate) ranked: Option<(Arc<Roster>, u32)>,
     /// Whether it is in its service's roster.
     pub(crate) is_available: bool,
-    /// Whether connections by NAT may exist, so that packets from it may be replies.
-    pub(crate) has_been_nat: bool,
-    /// Protocol of its service; TCP behind a firewall mark, as in the kernel.
-    pub(crate) protocol: u8,
     /// How new connections reach it.
     pub(crate) method: Method,
-    /// Its port; 0 keeps the packet's.
-    pub(crate) port: u16,
-    pub(crate) weight: u32,
-    pub(crate) hop: NeighbourId,
-    pub(crate) outer: OuterTemplate,
     /// Largest packet, outer header included, that routers on the way to a tunnel server take,
     /// and until when that is believed.
     path_mtu: u16,
     path_mtu_until: Tick,
+    pub(crate) hop: NeighbourId,
+    pub(crate) outer: OuterTemplate,
+    /// The server's address and load; a deleted one's stay while connections refer to it.
+    pub(crate) server: Option<(IpAddr, Arc<Load>)>,
+    /// The roster that is to hear when the load changes, and the server's place in it.
+    pub(crate) ranked: Option<(Arc<Roster>, u32)>,
+    /// Whether connections by NAT may exist, so that packets from it may be replies.
+    pub(crate) has_been_nat: bool,
+    /// Protocol of its service; TCP behind a firewall mark, as in the kernel.
+    pub(crate) protocol: u8,
+    /// Its port; 0 keeps the packet's.
+    pub(crate) port: u16,
+    pub(crate) weight: u32,
 }
 
 impl Default for ServerSlot {
@@ -80,7 +82,7 @@ impl ServerSlot {
     }
 
     /// Largest inner packet of a tunnel on a link with this MTU.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn tunnel_mtu(&mut self, now: Tick, link_mtu: u16) -> u16 {
         if self.path_mtu != u16::MAX && now.reached(self.path_mtu_until) {
             self.path_mtu = u16::MAX;

@@ -4,8 +4,9 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use arrayvec::ArrayVec;
 
 use crate::address_set::Role;
 use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
@@ -17,7 +18,7 @@ use crate::hash::HashKey;
 use crate::interface::{InterfaceId, Topology};
 use crate::lane::{BURST, Lane, Staged};
 use crate::limit::Limits;
-use crate::neighbour::{Hop, Learned, NeighbourId, Neighbours};
+use crate::neighbour::{Hop, HopPlace, Learned, NeighbourId, Neighbours};
 use crate::packet::ethernet::Mac;
 use crate::packet::outer::OuterTemplate;
 use crate::packet::{Network, protocol};
@@ -71,10 +72,10 @@ pub struct Shard<F> {
     pub(crate) v4: Lane<Ipv4Addr>,
     pub(crate) v6: Lane<Ipv6Addr>,
     /// The packets of a burst between its passes; empty in between.
-    pub(crate) staged4: Vec<Staged<Ipv4Addr>>,
-    pub(crate) staged6: Vec<Staged<Ipv6Addr>>,
+    pub(crate) staged4: ArrayVec<Staged<Ipv4Addr>, BURST>,
+    pub(crate) staged6: ArrayVec<Staged<Ipv6Addr>, BURST>,
     /// Places in the burst of packets that are judged after those.
-    pub(crate) others: Vec<u8>,
+    pub(crate) others: ArrayVec<u8, BURST>,
     waiting: VecDeque<(NeighbourId, F)>,
     pub(crate) learned: VecDeque<Learned>,
     /// When the sweep was last given its share.
@@ -115,9 +116,9 @@ impl<F: Frame> Shard<F> {
             },
             v4,
             v6,
-            staged4: Vec::with_capacity(BURST),
-            staged6: Vec::with_capacity(BURST),
-            others: Vec::with_capacity(BURST),
+            staged4: ArrayVec::new(),
+            staged6: ArrayVec::new(),
+            others: ArrayVec::new(),
             waiting: VecDeque::with_capacity(WAITING),
             learned: VecDeque::with_capacity(LEARNED),
             swept_at: None,
@@ -228,9 +229,10 @@ impl<F: Frame> Shard<F> {
         &mut self,
         now: Tick,
         host: &mut H,
-        id: NeighbourId,
+        place: HopPlace,
         frame: F,
     ) -> Result<(), (F, DropReason)> {
+        let id = self.common.neighbours.at(place);
         if self.common.neighbours.is_current(id) {
             let hop = *self.common.neighbours.hop(now, id);
             if hop.is_resolved {

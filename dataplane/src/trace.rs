@@ -178,7 +178,8 @@ impl<F: Frame> Shard<F> {
                 sent(port).map_or(End::Dropped(reason), |sight| End::Answered(reason, sight))
             }
             (Verdict::Transmit(port), None) => sent(port).map_or(End::Consumed, End::Sent),
-            (Verdict::Hold(id), _) => {
+            (Verdict::Hold(place), _) => {
+                let id = self.common.neighbours.at(place);
                 let port = self.common.neighbours.current(id).map_or(came.port, |hop| hop.port);
                 sent(port).map_or(End::Consumed, End::Held)
             }
@@ -246,7 +247,7 @@ impl<A: Network> Lane<A> {
             l3: 0,
         };
         let way = self.way_of(common, &packet)?;
-        let connection = self.connection_of(&packet, way)?;
+        let connection = self.connection_of(now, &packet, way)?;
         Some((connection.state, now.seconds_until(connection.expires)))
     }
 }

@@ -17,7 +17,7 @@ pub enum Verdict {
     /// Give it, unchanged, to the shard that owns its connection.
     ToOwner(ShardId),
     /// Keep it with [`crate::shard::Shard::hold`] until its next hop's link-layer address is known.
-    Hold(crate::neighbour::NeighbourId),
+    Hold(crate::neighbour::HopPlace),
     /// It has served its purpose, as an ARP reply does: release it, nothing was lost.
     Consumed,
     /// Release it; the reason has been counted.

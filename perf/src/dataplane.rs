@@ -31,11 +31,12 @@ const POOL: usize = (16 << 20) / SLOT;
 const SOURCE: usize = 26;
 const SOURCE_PORT: usize = 34;
 
-/// A frame in a slot of the pool.
+/// A frame in a slot of the pool: where it is in the slot lies apart, as in an mbuf.
+#[repr(C, align(64))]
 struct PoolFrame {
+    start: u8,
+    end: u8,
     slot: [u8; SLOT],
-    start: u16,
-    end: u16,
 }
 
 impl Frame for PoolFrame {
@@ -55,19 +56,14 @@ impl Frame for PoolFrame {
     }
 
     #[inline]
-    fn move_start(&mut self, distance: isize) -> bool {
-        match self.start.checked_add_signed(distance as i16).filter(|&start| start <= self.end) {
-            Some(start) => {
-                self.start = start;
-                true
-            }
-            None => false,
+    fn reframe(&mut self, distance: isize, length: usize) -> Option<&mut [u8]> {
+        let start = usize::from(self.start).wrapping_add_signed(distance);
+        let end = start.wrapping_add(length);
+        if start > end || end > usize::from(self.end) {
+            return None;
         }
-    }
-
-    #[inline]
-    fn truncate(&mut self, length: usize) {
-        self.end = self.end.min(self.start + length as u16);
+        (self.start, self.end) = (start as u8, end as u8);
+        self.slot.get_mut(start..end)
     }
 }
 
@@ -117,8 +113,8 @@ impl Template {
     #[inline]
     fn write(&self, frame: &mut PoolFrame, client: u32) {
         let (address, port) = (0x0a0a_0000 + (client >> 4), 1024 + (client & 15) as u16);
-        frame.start = HEADROOM as u16;
-        frame.end = (HEADROOM + self.bytes.len()) as u16;
+        frame.start = HEADROOM as u8;
+        frame.end = (HEADROOM + self.bytes.len()) as u8;
         let bytes = frame.bytes_mut();
         bytes.copy_from_slice(&self.bytes);
         bytes[SOURCE..SOURCE + 4].copy_from_slice(&address.to_be_bytes());

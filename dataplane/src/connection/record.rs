@@ -161,24 +161,34 @@ impl<A: Address> Connection<A> {
     #[inline]
     #[must_use]
     pub fn is_request(&self, packet: &Packet<A>) -> bool {
-        self.client == packet.ip.source
-            && self.virtual_address == packet.ip.destination
-            && self.client_port == packet.source_port
-            && self.virtual_port == packet.destination_port
-            && self.protocol == packet.ip.protocol
+        let ends = (packet.ip.source, packet.ip.destination);
+        let ports = (packet.source_port, packet.destination_port);
+        // One branch for all of it.
+        let difference = A::difference((self.client, self.virtual_address), ends)
+            | differing_ports((self.client_port, self.virtual_port), ports)
+            | u64::from(self.protocol ^ packet.ip.protocol);
+        difference == 0
     }
 
     /// Whether `packet` is its server's answer: from the real end under NAT.
     #[inline]
     #[must_use]
     pub fn is_reply(&self, packet: &Packet<A>) -> bool {
-        self.client == packet.ip.destination
-            && self.real == packet.ip.source
-            && self.client_port == packet.destination_port
-            && self.real_port == packet.source_port
-            && self.protocol == packet.ip.protocol
-            && self.flags.method() == Method::Nat
+        let ends = (packet.ip.destination, packet.ip.source);
+        let ports = (packet.destination_port, packet.source_port);
+        let difference = A::difference((self.client, self.real), ends)
+            | differing_ports((self.client_port, self.real_port), ports)
+            | u64::from(self.protocol ^ packet.ip.protocol)
+            | u64::from(self.flags.0 & Flags::METHOD); // NAT is 0
+        difference == 0
     }
+}
+
+/// 0 if both pairs are the same.
+#[inline(always)]
+fn differing_ports(pair: (u16, u16), other: (u16, u16)) -> u64 {
+    let word = |(low, high): (u16, u16)| u64::from(low) | u64::from(high) << 16;
+    word(pair) ^ word(other)
 }
 
 #[cfg(test)]

@@ -99,18 +99,17 @@ impl State {
         matches!(self, Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck)
     }
 
-    /// The state after a packet.
-    #[inline]
+    /// The state that a connection of a protocol begins with.
     #[must_use]
-    pub fn next(
-        self,
-        transport: u8,
-        direction: Direction,
-        tcp_flags: u8,
-        defence: Defence,
-    ) -> Self {
-        let tcp_row = direction as usize | defence as usize;
-        let row = if transport == protocol::TCP { tcp_row } else { UDP_ROW };
+    pub fn first(transport: u8) -> Self {
+        if transport == protocol::UDP { Self::Udp } else { Self::None }
+    }
+
+    /// The state after a packet. UDP's is always the same.
+    #[inline(always)]
+    #[must_use]
+    pub fn next(self, direction: Direction, tcp_flags: u8, defence: Defence) -> Self {
+        let row = direction as usize | defence as usize;
         let event = EVENTS[usize::from(tcp_flags & 0x1f)];
         // The masks spare the bounds checks; every index lies within them.
         NEXT[row & 7][usize::from(event & 7)][(self as usize) & 15]
@@ -204,10 +203,7 @@ use State::{
     SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
-const UDP_ROW: usize = 3;
-
-/// The next state by direction (or UDP) and defence, event and state; what no index reaches is
-/// filled up.
+/// The next state by direction and defence, event and state; what no index reaches is filled up.
 static NEXT: [[[State; 16]; 8]; 8] = {
     let mut next = [[[State::Close; 16]; 8]; 8];
     let mut direction = 0;
@@ -226,7 +222,11 @@ static NEXT: [[[State; 16]; 8]; 8] = {
         }
         direction += 1;
     }
-    next[UDP_ROW] = [[State::Udp; 16]; 8];
+    let mut row = 0;
+    while row < 64 {
+        next[row / 8][row % 8][State::Udp as usize] = State::Udp;
+        row += 1;
+    }
     next
 };
 

@@ -7,7 +7,7 @@ use tcp_flag::{ACK, FIN, RST, SYN};
 fn walk(defence: Defence, steps: &[(Direction, u8, State)]) {
     let mut state = State::None;
     for (n, &(direction, flags, expected)) in steps.iter().enumerate() {
-        state = state.next(protocol::TCP, direction, flags, defence);
+        state = state.next(direction, flags, defence);
         assert_eq!(state, expected, "step {n}");
     }
 }
@@ -78,8 +78,8 @@ fn the_two_tables_differ_where_the_kernel_s_do() {
 #[test]
 fn udp_stays_udp_and_timeouts_are_ipvs_defaults() {
     for defence in [Defence::Normal, Defence::Strict] {
-        assert_eq!(State::None.next(protocol::UDP, Input, 0, defence), State::Udp);
-        assert_eq!(State::Udp.next(protocol::UDP, Output, 0x1f, defence), State::Udp);
+        assert_eq!(State::Udp.next(Input, 0, defence), State::Udp);
+        assert_eq!(State::Udp.next(Output, 0x1f, defence), State::Udp);
     }
     let timeouts = Timeouts::default();
     let seconds = [ES, FW, State::Udp].map(|state| timeouts.seconds(state));

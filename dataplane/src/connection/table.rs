@@ -157,6 +157,12 @@ impl<A: Network> Table<A> {
         self.records.get(id.0 as usize)
     }
 
+    /// The same, to change; its client must stay what it is.
+    #[inline(always)]
+    pub(crate) fn guessed_mut(&mut self, id: RecordId) -> Option<&mut Connection<A>> {
+        self.records.get_mut(id.0 as usize)
+    }
+
     /// Finds the connection of this hash that `is_it` accepts.
     #[inline]
     pub fn find(

@@ -1,19 +1,19 @@
 //! Eight 16-bit tags compared at once.
 
+use wide::u16x8;
+
 /// Tags in a bucket.
 pub(super) const SLOTS: usize = 8;
 
-/// The tags of a bucket's slots: four to a word, the first in the lowest bits.
+/// The tags of a bucket's slots.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tags([u64; 2]);
+pub(super) struct Tags([u16; SLOTS]);
 
 impl Tags {
-    pub(super) const NONE: Self = Self([0; 2]);
+    pub(super) const NONE: Self = Self([0; SLOTS]);
 
     pub(super) fn set(&mut self, slot: usize, tag: u16) {
-        let shift = slot % 4 * 16;
-        let word = &mut self.0[slot / 4];
-        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+        self.0[slot] = tag;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -23,23 +23,13 @@ impl Tags {
     /// The slots with this tag.
     #[inline(always)]
     pub(super) fn matching(self, tag: u16) -> Matches {
-        // A lane becomes zero where the tag fits; a zero lane is one that neither has a high bit
-        // nor carries into it when all lower ones are added.
-        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-        let pattern = u64::from(tag) * 0x0001_0001_0001_0001;
-        let zero_lanes = |word: u64| {
-            let word = word ^ pattern;
-            !(((word & LOW) + LOW) | word | LOW)
-        };
-        // The high bit of each lane; the second word's are one place lower.
-        Matches(zero_lanes(self.0[0]) | zero_lanes(self.0[1]) >> 1)
+        Matches(u16x8::from(self.0).simd_eq(u16x8::splat(tag)).to_bitmask())
     }
 }
 
-/// Slots of a bucket, in an order of its own: bits 15, 31, 47, 63 are slots 0 to 3, and the bits
-/// below each of them slots 4 to 7.
+/// Slots of a bucket, a bit for each.
 #[derive(Clone, Copy)]
-pub(super) struct Matches(u64);
+pub(super) struct Matches(u32);
 
 impl Matches {
     /// How many there are.
@@ -56,9 +46,9 @@ impl Iterator for Matches {
         if self.0 == 0 {
             return None;
         }
-        let bit = self.0.trailing_zeros() as usize;
+        let slot = self.0.trailing_zeros() as usize;
         self.0 &= self.0 - 1;
-        Some((bit >> 4 | (!bit & 1) << 2) & (SLOTS - 1)) // the mask spares a bounds check
+        Some(slot & (SLOTS - 1)) // the mask spares a bounds check
     }
 }
 

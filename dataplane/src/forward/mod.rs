@@ -30,11 +30,8 @@ pub(crate) fn open<'f, F: Frame, A>(
     }
     let in_front = hop.header.length() + outer;
     let distance = l3 as isize - in_front as isize;
-    if distance != 0 && !frame.move_start(distance) {
-        return Err(DropReason::NoHeadroom.into());
-    }
-    frame.truncate(hop.header.length() + length);
-    let bytes = frame.bytes_mut();
+    let frame_length = hop.header.length() + length;
+    let bytes = frame.reframe(distance, frame_length).ok_or(DropReason::NoHeadroom)?;
     hop.header.write(bytes);
     Ok(&mut bytes[hop.header.length()..])
 }
@@ -42,5 +39,10 @@ pub(crate) fn open<'f, F: Frame, A>(
 /// Sends a frame, or keeps it while its next hop is unknown.
 #[inline(always)]
 pub(crate) fn send(hop: &Hop, id: NeighbourId) -> Verdict {
-    if hop.is_resolved { Verdict::Transmit(hop.port) } else { Verdict::Hold(id) }
+    if hop.is_resolved { Verdict::Transmit(hop.port) } else { hold(id) }
+}
+
+#[cold]
+fn hold(id: NeighbourId) -> Verdict {
+    Verdict::Hold(id.place())
 }

@@ -22,7 +22,7 @@ pub fn deltas<A: Network>((from, from_port): (A, u16), (to, to_port): (A, u16)) 
 
 /// Makes a client's packet to the virtual service one to the real server, and takes a hop. `l3`
 /// is the packet from its IP header on.
-#[inline]
+#[inline(always)]
 pub fn request<A: Network>(l3: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
     A::set_destination(l3, connection.real);
     A::hop(l3, connection.header_delta);
@@ -33,7 +33,7 @@ pub fn request<A: Network>(l3: &mut [u8], packet: &Packet<A>, connection: &Conne
 }
 
 /// Makes the real server's answer one of the virtual service, and takes a hop.
-#[inline]
+#[inline(always)]
 pub fn reply<A: Network>(l3: &mut [u8], packet: &Packet<A>, connection: &Connection<A>) {
     A::set_source(l3, connection.virtual_address);
     A::hop(l3, connection.header_delta.reversed());
@@ -43,18 +43,21 @@ pub fn reply<A: Network>(l3: &mut [u8], packet: &Packet<A>, connection: &Connect
     patch(l4, packet.ip.protocol, connection.transport_delta.reversed(), ends);
 }
 
-#[inline]
+#[inline(always)]
 fn patch<A: Network>(l4: &mut [u8], transport: u8, delta: Delta, ends: (A, A)) {
-    if transport == protocol::TCP {
-        let patched = delta.patch(read_u16(l4, TCP_CHECKSUM));
-        return write_u16(l4, TCP_CHECKSUM, patched);
+    let at = if transport == protocol::TCP { TCP_CHECKSUM } else { UDP_CHECKSUM };
+    let checksum = [l4[at], l4[at + 1]];
+    let mut patched = delta.patch(checksum);
+    if transport == protocol::UDP {
+        if checksum == [0; 2] {
+            patched = udp_checksum(l4, ends).to_be_bytes();
+        }
+        if patched == [0; 2] {
+            // That would say that there is no checksum (RFC 768).
+            patched = [0xff; 2];
+        }
     }
-    let patched = match read_u16(l4, UDP_CHECKSUM) {
-        0 => udp_checksum(l4, ends),
-        present => delta.patch(present),
-    };
-    // 0 would say that there is no checksum (RFC 768).
-    write_u16(l4, UDP_CHECKSUM, if patched == 0 { 0xffff } else { patched });
+    l4[at..at + 2].copy_from_slice(&patched);
 }
 
 /// The whole checksum of a datagram that came without one: the kernel adds it, so we do.

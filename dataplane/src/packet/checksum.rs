@@ -25,6 +25,13 @@ pub fn fold(sum: u64) -> u16 {
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
+/// The same for a sum of more than 64 bits, whose upper part is small.
+#[inline(always)]
+fn fold_wide(low: u64, high: u64) -> u16 {
+    let halves = (low >> 32) + (low & 0xffff_ffff) + high;
+    fold(halves)
+}
+
 /// The one's complement sum of two words.
 #[inline]
 fn add(a: u16, b: u16) -> u16 {
@@ -44,12 +51,19 @@ pub fn of(bytes: &[u8]) -> u16 {
 pub fn is_correct(header: &[u8; 20]) -> bool {
     // Words in the machine's own order: the sum's bytes change places, but all ones stay all ones
     // (RFC 1071 section 2).
-    let (words, _) = header.as_chunks::<4>();
-    let sum = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
-    fold(sum) == 0xffff
+    let ([a, b], rest) = header.as_chunks::<8>() else { unreachable!("20 bytes hold 8 twice") };
+    let [c, d, e, f] = *rest else { unreachable!("and 4 more") };
+    let sum = u128::from(u64::from_ne_bytes(*a))
+        + u128::from(u64::from_ne_bytes(*b))
+        + u128::from(u32::from_ne_bytes([c, d, e, f]));
+    // The carry is worth one (2^64 is 1 modulo 0xffff).
+    fold_wide(sum as u64, (sum >> 64) as u64) == 0xffff
 }
 
 /// The difference that a rewrite makes to a one's complement sum: add it to patch a checksum.
+///
+/// It is held as it would stand in a packet: sums do not depend on the order of bytes, as long as
+/// all words have the same (RFC 1071 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Delta(u16);
 
@@ -61,7 +75,7 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn replacing(old: u64, new: u64) -> Self {
-        Self(add(!fold(old), fold(new)))
+        Self(add(!fold(old), fold(new)).to_be())
     }
 
     /// The opposite change, of a reply against its request.
@@ -78,16 +92,16 @@ impl Delta {
         Self(add(self.0, other.0))
     }
 
-    /// Patches a checksum (RFC 1624 section 3, equation 3).
-    #[inline]
+    /// Patches a checksum as it stands in a packet (RFC 1624 section 3, equation 3).
+    #[inline(always)]
     #[must_use]
-    pub fn patch(self, checksum: u16) -> u16 {
-        !add(!checksum, self.0)
+    pub fn patch(self, checksum: [u8; 2]) -> [u8; 2] {
+        (!add(!u16::from_ne_bytes(checksum), self.0)).to_ne_bytes()
     }
 }
 
 /// Lowering the time to live by one: its word falls by 0x0100.
-pub const TTL_DECREMENT: Delta = Delta(0xfeff);
+pub const TTL_DECREMENT: Delta = Delta(0xfeff_u16.to_be());
 
 #[cfg(test)]
 mod tests {
@@ -124,13 +138,14 @@ mod tests {
             let old = sum(&header[at..at + 4]);
             header[at..at + 4].copy_from_slice(&new);
             prop_assume!(header.iter().any(|&byte| byte != 0));
-            prop_assert_eq!(Delta::replacing(old, sum(&new)).patch(before), of(&header));
+            prop_assert_eq!(Delta::replacing(old, sum(&new)).patch(before.to_be_bytes()), of(&header).to_be_bytes());
         }
 
         /// A change and its reverse leave the checksum as it was.
         #[test]
         fn reversed_undoes(checksum in 0_u16..0xffff, old: u64, new: u64) {
             let delta = Delta::replacing(old >> 16, new >> 16);
+            let checksum = checksum.to_be_bytes();
             prop_assert_eq!(delta.reversed().patch(delta.patch(checksum)), checksum);
         }
 
@@ -141,7 +156,7 @@ mod tests {
             let before = of(&header);
             header[8] -= 1;
             prop_assume!(header.iter().any(|&byte| byte != 0));
-            prop_assert_eq!(TTL_DECREMENT.patch(before), of(&header));
+            prop_assert_eq!(TTL_DECREMENT.patch(before.to_be_bytes()), of(&header).to_be_bytes());
         }
     }
 }

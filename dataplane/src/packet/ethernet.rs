@@ -114,7 +114,7 @@ impl LinkHeader {
     }
 
     /// Length in bytes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn length(&self) -> usize {
         usize::from(self.length)
@@ -134,7 +134,7 @@ impl LinkHeader {
     }
 
     /// Writes the header to the start of `frame`, which must be at least that long.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, frame: &mut [u8]) {
         // Two constant lengths compile to moves where a variable one calls memcpy.
         if self.length == 14 {

@@ -2,7 +2,7 @@
 
 use super::checksum::{self, Delta, TTL_DECREMENT};
 use super::icmp::Complaint;
-use super::{Header, Inner, Network, read_u16, write_u16};
+use super::{Header, Inner, Network, Packet, USUAL_L3, read_u16, transport, write_u16};
 use crate::frame::Checksum;
 use crate::verdict::DropReason;
 use core::net::Ipv4Addr;
@@ -74,20 +74,57 @@ impl Network for Ipv4Addr {
         })
     }
 
-    #[inline]
-    fn hop(l3: &mut [u8], delta: Delta) {
-        let header = fixed(l3);
-        let patched = TTL_DECREMENT.and(delta).patch(read_u16(header, CHECKSUM));
-        header[TTL] -= 1;
-        write_u16(header, CHECKSUM, patched);
+    #[inline(always)]
+    fn parse_usual(frame: &[u8], port_says: Checksum) -> Option<Packet<Self>> {
+        const HEADERS: usize = USUAL_L3 + HEADER_LENGTH + transport::LOOKED_AT;
+        let headers: &[u8; HEADERS] = frame.first_chunk()?;
+        let ip: &[u8; HEADER_LENGTH] = headers[USUAL_L3..].first_chunk()?;
+        let segment = headers[USUAL_L3 + HEADER_LENGTH..].first_chunk()?;
+        let total_length = read_u16(ip, TOTAL_LENGTH);
+        let is_sound = match port_says {
+            Checksum::Good => true,
+            Checksum::Bad => false,
+            Checksum::Unknown => checksum::is_correct(ip),
+        };
+        // A length under the header's wraps around and is too long.
+        let segment_length = usize::from(total_length).wrapping_sub(HEADER_LENGTH);
+        let fragment = u16::from_ne_bytes([ip[FRAGMENT], ip[FRAGMENT + 1]]);
+        let is_usual = (fragment & MORE_FRAGMENTS_AND_OFFSET.to_be() == 0)
+            & (segment_length <= frame.len() - (USUAL_L3 + HEADER_LENGTH))
+            & is_sound;
+        let ports = transport::usual(ip[PROTOCOL], segment, segment_length)?;
+        if !is_usual {
+            return None;
+        }
+        Some(Packet {
+            ip: Header {
+                source: address_at(ip, SOURCE),
+                destination: address_at(ip, DESTINATION),
+                protocol: ip[PROTOCOL],
+                ttl: ip[TTL],
+                header_length: HEADER_LENGTH as u16,
+                total_length,
+            },
+            source_port: ports.source,
+            destination_port: ports.destination,
+            tcp_flags: ports.tcp_flags,
+            l3: USUAL_L3 as u16,
+        })
     }
 
-    #[inline]
+    #[inline(always)]
+    fn hop(l3: &mut [u8], delta: Delta) {
+        let header = fixed(l3);
+        patch(header, TTL_DECREMENT.and(delta));
+        header[TTL] -= 1;
+    }
+
+    #[inline(always)]
     fn set_source(l3: &mut [u8], source: Self) {
         fixed(l3)[SOURCE..SOURCE + 4].copy_from_slice(&source.octets());
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_destination(l3: &mut [u8], destination: Self) {
         fixed(l3)[DESTINATION..DESTINATION + 4].copy_from_slice(&destination.octets());
     }
@@ -105,7 +142,7 @@ impl Network for Ipv4Addr {
         read_u16(l3, FRAGMENT) & DONT_FRAGMENT == 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn inner(l3: &[u8]) -> Inner {
         let header: &[u8; HEADER_LENGTH] =
             l3.first_chunk().expect("an accepted header has its length");
@@ -117,9 +154,7 @@ impl Network for Ipv4Addr {
     }
 
     fn patch(l3: &mut [u8], delta: Delta) {
-        let header = fixed(l3);
-        let patched = delta.patch(read_u16(header, CHECKSUM));
-        write_u16(header, CHECKSUM, patched);
+        patch(fixed(l3), delta);
     }
 
     fn write_header(
@@ -213,6 +248,12 @@ const OWN_TTL: u8 = 64;
 #[inline]
 fn fixed(l3: &mut [u8]) -> &mut [u8; HEADER_LENGTH] {
     l3.first_chunk_mut().expect("a header is rewritten after it has been accepted")
+}
+
+#[inline(always)]
+fn patch(header: &mut [u8; HEADER_LENGTH], delta: Delta) {
+    let patched = delta.patch([header[CHECKSUM], header[CHECKSUM + 1]]);
+    header[CHECKSUM..CHECKSUM + 2].copy_from_slice(&patched);
 }
 
 /// Loose and strict source routes let a sender choose the way around us (RFC 791 section 3.1).

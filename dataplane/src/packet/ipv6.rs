@@ -4,7 +4,7 @@ use core::net::Ipv6Addr;
 
 use super::checksum::{self, Delta};
 use super::icmp::Complaint;
-use super::{Header, Inner, Network, read_u16};
+use super::{Header, Inner, Network, Packet, USUAL_L3, read_u16, transport};
 use crate::frame::Checksum;
 use crate::verdict::DropReason;
 
@@ -67,17 +67,47 @@ impl Network for Ipv6Addr {
         })
     }
 
-    #[inline]
+    #[inline(always)]
+    fn parse_usual(frame: &[u8], _: Checksum) -> Option<Packet<Self>> {
+        const HEADERS: usize = USUAL_L3 + HEADER_LENGTH + transport::LOOKED_AT;
+        let headers: &[u8; HEADERS] = frame.first_chunk()?;
+        let ip: &[u8; HEADER_LENGTH] = headers[USUAL_L3..].first_chunk()?;
+        let segment = headers[USUAL_L3 + HEADER_LENGTH..].first_chunk()?;
+        let length = usize::from(read_u16(ip, PAYLOAD_LENGTH));
+        let total_length = length + HEADER_LENGTH;
+        let is_usual =
+            (total_length <= frame.len() - USUAL_L3) & (total_length <= usize::from(u16::MAX));
+        let ports = transport::usual(ip[NEXT_HEADER], segment, length)?;
+        if !is_usual {
+            return None;
+        }
+        Some(Packet {
+            ip: Header {
+                source: address_at(ip, SOURCE),
+                destination: address_at(ip, DESTINATION),
+                protocol: ip[NEXT_HEADER],
+                ttl: ip[HOP_LIMIT],
+                header_length: HEADER_LENGTH as u16,
+                total_length: total_length as u16,
+            },
+            source_port: ports.source,
+            destination_port: ports.destination,
+            tcp_flags: ports.tcp_flags,
+            l3: USUAL_L3 as u16,
+        })
+    }
+
+    #[inline(always)]
     fn hop(l3: &mut [u8], _: Delta) {
         l3[HOP_LIMIT] -= 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_source(l3: &mut [u8], source: Self) {
         l3[SOURCE..SOURCE + 16].copy_from_slice(&source.octets());
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_destination(l3: &mut [u8], destination: Self) {
         l3[DESTINATION..DESTINATION + 16].copy_from_slice(&destination.octets());
     }
@@ -98,7 +128,7 @@ impl Network for Ipv6Addr {
         false
     }
 
-    #[inline]
+    #[inline(always)]
     fn inner(l3: &[u8]) -> Inner {
         Inner { tos: (read_u16(l3, 0) >> 4) as u8, ttl: l3[HOP_LIMIT], dont_fragment: true }
     }

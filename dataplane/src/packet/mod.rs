@@ -71,6 +71,10 @@ pub trait Network: Address {
     /// # Errors
     /// A drop reason for the first field that is wrong.
     fn parse(l3: &[u8], checksum: Checksum) -> Result<Header<Self>, DropReason>;
+    /// Checks and reads a frame that has begun in the usual form
+    /// ([`Topology::usual`](crate::interface::Topology::usual)). `None` unless TCP or UDP follows
+    /// the IP header, and whatever is wrong: such a frame has to be looked at with care.
+    fn parse_usual(frame: &[u8], checksum: Checksum) -> Option<Packet<Self>>;
     /// Takes one hop: lowers the time to live and patches the header checksum by `delta` as well.
     fn hop(l3: &mut [u8], delta: Delta);
     /// Replaces the source address; the checksum is [`Network::hop`]'s work.
@@ -121,6 +125,9 @@ pub struct Inner {
     pub dont_fragment: bool,
 }
 
+/// Where the IP header lies in a frame of the usual form.
+pub(crate) const USUAL_L3: usize = 14;
+
 /// A parsed TCP or UDP packet: addresses, ports, and where its headers lie in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<A> {
@@ -151,6 +158,23 @@ impl<A> Packet<A> {
     pub fn resets(&self) -> bool {
         self.tcp_flags & tcp_flag::RST != 0
     }
+}
+
+/// Checks and reads the headers of a TCP or UDP packet; `None` for other protocols, whose IP header
+/// has been accepted. `l3` is the frame from the IP header on, which lies at `at` in it.
+///
+/// # Errors
+/// A drop reason for the first field that is wrong.
+pub(crate) fn parse<A: Network>(
+    l3: &[u8],
+    at: usize,
+    checksum: Checksum,
+) -> Result<Option<Packet<A>>, DropReason> {
+    let ip = A::parse(l3, checksum)?;
+    if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
+        return Ok(None);
+    }
+    parse_transport(l3, at, ip).map(Some)
 }
 
 /// Reads ports and flags of a TCP or UDP packet behind an accepted IP header. `bytes` is the frame

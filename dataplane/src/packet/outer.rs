@@ -58,7 +58,7 @@ impl OuterTemplate {
     /// Writes the header into the first bytes of `l3`, which the inner packet follows, already
     /// hopped. `protocol` says what that is; `identification` numbers the packets that may be
     /// fragmented.
-    #[inline]
+    #[inline(always)]
     pub fn write(
         &self,
         l3: &mut [u8],
@@ -75,7 +75,7 @@ impl OuterTemplate {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write4(
         &self,
         l3: &mut [u8],

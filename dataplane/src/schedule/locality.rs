@@ -19,6 +19,8 @@ const MANY: usize = 16_384;
 /// Destinations that are remembered at most.
 const MOST: usize = MANY * 3 / 2;
 const IDLE: u32 = 360 * TICKS_PER_SECOND;
+/// Deleted servers that a set keeps, as they may come back.
+const DELETED: usize = 32;
 /// How often destinations are looked through.
 const EVERY: u32 = 60 * TICKS_PER_SECOND;
 /// Every so many times, all that have expired are forgotten.
@@ -162,8 +164,8 @@ impl Entry {
 
     fn add(&mut self, roster: &Roster, serial: u64, now: Tick) {
         if !self.servers.contains(&serial) {
-            if self.servers.len() >= roster.members.len() {
-                // Deleted servers stay, as in the kernel, but do not pile up.
+            if self.servers.len() >= roster.members.len() + DELETED {
+                // They stay, as in the kernel, but do not pile up.
                 self.servers.retain(|&known| roster.members.iter().any(|m| m.serial == known));
             }
             self.servers.insert(0, serial);

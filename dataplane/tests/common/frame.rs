@@ -44,18 +44,14 @@ impl Frame for TestFrame {
         &mut self.buffer[self.start..]
     }
 
-    fn move_start(&mut self, distance: isize) -> bool {
-        match self.start.checked_add_signed(distance) {
-            Some(start) if start <= self.buffer.len() => {
-                self.start = start;
-                true
-            }
-            _ => false,
+    fn reframe(&mut self, distance: isize, length: usize) -> Option<&mut [u8]> {
+        let start = self.start.checked_add_signed(distance)?;
+        if start + length > self.buffer.len() {
+            return None;
         }
-    }
-
-    fn truncate(&mut self, length: usize) {
-        self.buffer.truncate(self.start + length);
+        self.start = start;
+        self.buffer.truncate(start + length);
+        Some(self.bytes_mut())
     }
 
     fn header_checksum(&self) -> Checksum {

@@ -39,19 +39,14 @@ impl Frame for MemoryFrame {
         &mut self.buffer[self.start..]
     }
 
-    fn move_start(&mut self, distance: isize) -> bool {
-        let moved = self.start.checked_add_signed(distance);
-        match moved.filter(|&start| start <= self.buffer.len()) {
-            Some(start) => {
-                self.start = start;
-                true
-            }
-            None => false,
+    fn reframe(&mut self, distance: isize, length: usize) -> Option<&mut [u8]> {
+        let start = self.start.checked_add_signed(distance)?;
+        if start + length > self.buffer.len() {
+            return None;
         }
-    }
-
-    fn truncate(&mut self, length: usize) {
-        self.buffer.truncate(self.start + length);
+        self.start = start;
+        self.buffer.truncate(start + length);
+        Some(self.bytes_mut())
     }
 }
 

@@ -60,7 +60,7 @@ impl Frame for Mbuf {
     fn bytes(&self) -> &[u8] {
         let raw = self.raw();
         // SAFETY: data_off + data_len <= buf_len holds for every mbuf of DPDK's and is kept by
-        // `move_start`, `truncate` and `fill`; the buffer belongs to this mbuf alone.
+        // `reframe` and `fill`; the buffer belongs to this mbuf alone.
         unsafe {
             let start = raw.buf_addr.add(usize::from(raw.data_off));
             slice::from_raw_parts(start, usize::from(raw.data_len))
@@ -78,26 +78,18 @@ impl Frame for Mbuf {
     }
 
     #[inline]
-    fn move_start(&mut self, distance: isize) -> bool {
+    fn reframe(&mut self, distance: isize, length: usize) -> Option<&mut [u8]> {
         let raw = self.raw_mut();
-        let offset = isize::try_from(raw.data_off).unwrap_or(0) + distance;
-        let length = isize::try_from(raw.data_len).unwrap_or(0) - distance;
-        if offset < 0 || length < 0 {
-            return false;
+        let old_start = usize::from(raw.data_off);
+        let start = old_start.checked_add_signed(distance)?;
+        if start + length > old_start + usize::from(raw.data_len) {
+            return None;
         }
-        raw.data_off = offset as u16;
+        // Neither is more than before the old end, which fits.
+        raw.data_off = start as u16;
         raw.data_len = length as u16;
         raw.pkt_len = length as u32;
-        true
-    }
-
-    #[inline]
-    fn truncate(&mut self, length: usize) {
-        let raw = self.raw_mut();
-        if length < usize::from(raw.data_len) {
-            raw.data_len = length as u16;
-            raw.pkt_len = length as u32;
-        }
+        Some(self.bytes_mut())
     }
 
     #[inline]
