@@ -26,6 +26,11 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduler: Option<&'static str>,
+    /// Real servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) servers: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connections: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) workers: Option<u16>,
