@@ -15,7 +15,7 @@ use dataplane::verdict::Verdict;
 use crate::engine_loop;
 use crate::options::Options;
 use crate::output::{Output, Row};
-use crate::pool::{Nowhere, Pool, PoolFrame, Random, check_no_drops};
+use crate::pool::{Cost, Nowhere, Pool, PoolFrame, Random, check_no_drops};
 use crate::probe::Probe;
 use crate::sample::Samples;
 use crate::setup::{self, Setup};
@@ -103,14 +103,15 @@ impl Bench<'_> {
         let mut allocations = 0;
         let mut verdicts = [Verdict::Consumed; BURST];
         for _ in 0..repeats {
+            let mut cost = Cost::default();
             let allocated = allocation_counter::measure(|| {
-                let cost = self.pool.sample(packets, traffic, table, &mut self.random, |burst| {
+                cost = self.pool.sample(packets, traffic, table, &mut self.random, |burst| {
                     shard.process(Tick(2), &Nowhere, burst, &mut verdicts);
                     black_box(&mut verdicts);
                 });
-                net.push(cost.net);
-                gross.push(cost.gross);
             });
+            net.push(cost.net);
+            gross.push(cost.gross);
             allocations += allocated.count_total;
             if let Some(probe) = &mut probe {
                 let mut lost = 0;

@@ -155,7 +155,8 @@ fn width(column: &str) -> usize {
     }
 }
 
-fn cell(value: &Value) -> String {
+/// A value as people read it.
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Number(number) if number.is_f64() => {
             let number = number.as_f64().unwrap_or(f64::NAN);

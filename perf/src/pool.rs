@@ -13,11 +13,13 @@ use engine::port::prefetch::prefetch;
 
 use crate::traffic::{Client, Traffic};
 
-const SLOT: usize = 256;
+/// With start and end, four cache lines.
+const SLOT: usize = 252;
 const HEADROOM: usize = 64;
-const POOL: usize = (16 << 20) / SLOT;
+const POOL: usize = (16 << 20) / size_of::<PoolFrame>();
 
-/// A frame in a slot of the pool.
+/// A frame in a slot of the pool; like a NIC's it begins with a cache line.
+#[repr(C, align(64))]
 pub(crate) struct PoolFrame {
     slot: [u8; SLOT],
     start: u16,
@@ -197,7 +199,7 @@ impl Pool {
 }
 
 /// Nanoseconds per packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
     /// Without the writing of the frames.
     pub(crate) net: f64,
