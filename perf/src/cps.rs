@@ -57,14 +57,14 @@ fn measure(pool: &mut Pool, setup: Setup, repeats: u32) -> Row {
     for round in 0..=repeats {
         let clients = || (0..table).map(|n| Client::scattered(n, round));
         let (mut ours, mut theirs) = (clients(), clients());
-        let without = pool.turn(
+        let without = pool.timed_turn(
             table,
             |frame| traffic.write(frame, theirs.next().expect("one a frame")),
             |_| {},
         );
         let mut with = 0.0;
         let allocated = allocation_counter::measure(|| {
-            with = pool.turn(
+            with = pool.timed_turn(
                 table,
                 |frame| traffic.write(frame, ours.next().expect("one a frame")),
                 |burst| {

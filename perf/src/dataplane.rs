@@ -76,7 +76,7 @@ impl Bench<'_> {
         let (mut shard, counters) = setup.shard();
         let requests = Traffic::new(family, protocol, Kind::Request);
         let replies = Traffic::new(family, protocol, Kind::Reply);
-        fill(&mut self.pool, &mut shard, family, protocol, (0..table).map(Client::numbered));
+        fill(&mut self.pool, &mut shard, family, protocol, &(0..table).map(Client::numbered));
         assert_eq!(shard.connections(), table);
         output.row(&self.row(setup, None, &requests, &mut shard, probe.as_deref_mut()));
         if method == Method::Nat {
@@ -160,7 +160,7 @@ pub(crate) fn fill(
     shard: &mut Shard<PoolFrame>,
     family: Family,
     protocol: Protocol,
-    clients: impl ExactSizeIterator<Item = Client> + Clone,
+    clients: &(impl ExactSizeIterator<Item = Client> + Clone),
 ) {
     for kind in [Kind::Opening, Kind::Request] {
         pool.visit(shard, &Traffic::new(family, protocol, kind), clients.clone());

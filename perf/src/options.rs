@@ -4,6 +4,10 @@ use dataplane::service::{Family, Method};
 
 use crate::setup::method_name;
 
+/// Connections that may be asked for, at least and at most.
+pub(crate) const FEWEST: u32 = 32;
+const MOST: u32 = 1 << 24;
+
 /// What may be asked of a benchmark. Each has defaults of its own, and not all options.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
@@ -65,7 +69,7 @@ impl Options {
         };
         match name {
             "connections" => {
-                let fits = |number: &u32| (32..=1 << 24).contains(number);
+                let fits = |number: &u32| (FEWEST..=MOST).contains(number);
                 let list = value.split(',').map(|word| word.parse().ok().filter(fits));
                 self.connections = Some(list.collect::<Option<_>>()?);
             }

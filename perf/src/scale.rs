@@ -161,7 +161,7 @@ impl Worker {
             .filter(|client| owner(client.end(family), shards) == ShardId(n))
             .take(table as usize)
             .collect();
-        fill(&mut pool, &mut shard, family, protocol, clients.iter().copied());
+        fill(&mut pool, &mut shard, family, protocol, &clients.iter().copied());
         let traffic = Traffic::new(family, protocol, Kind::Request);
         let random = Random(u64::from(n));
         Self { shard, counters, clients, pool, traffic, random }

@@ -112,10 +112,15 @@ impl Chart {
             f64::midpoint(TOP, BOTTOM),
             escaped(self.y_label)
         );
+        let (mut colours, mut colour) = (COLOURS.iter().cycle(), "#888");
         for (n, series) in self.series.iter().enumerate() {
-            svg += &drawn(series, COLOURS[n % COLOURS.len()], &x, &y);
+            // A goal is that of the line before it, or of all.
+            if series.style != Style::Goal {
+                colour = colours.next().expect("there is always another");
+            }
+            svg += &drawn(series, colour, &x, &y);
             let height = TOP + 14.0 + 22.0 * n as f64;
-            let stroke = stroke(series.style, COLOURS[n % COLOURS.len()]);
+            let stroke = stroke(series.style, colour);
             svg += &line((RIGHT + 16.0, height), (RIGHT + 44.0, height), &stroke);
             svg += &text(RIGHT + 52.0, height + 4.0, "start", &escaped(&series.name));
         }
@@ -207,7 +212,7 @@ fn ticks(axis: &Axis) -> Vec<f64> {
 }
 
 /// A number as axes show it: in binary units when it is a round one, as table sizes are.
-fn label(value: f64) -> String {
+pub(super) fn label(value: f64) -> String {
     const KI: f64 = 1024.0;
     for (unit, name) in [(KI * KI, " Mi"), (KI, " Ki")] {
         if value >= unit && value % unit == 0.0 {

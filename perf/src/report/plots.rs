@@ -1,6 +1,6 @@
 //! Which plots there are, and what is in them.
 
-use super::chart::{Chart, Point, Series, Style};
+use super::chart::{Chart, Point, Series, Style, label};
 use super::goals::GOAL_CONNECTIONS;
 use super::{Fields, goals, number, word};
 
@@ -68,7 +68,10 @@ fn over_connections(rows: &[&Fields], method: &str, name: &str) -> Option<(Strin
     let goal = GOAL_CONNECTIONS.iter().filter_map(|&connections| {
         Some(Point::exact(f64::from(connections), goals::ns(method, connections)?))
     });
-    series.push(Series { name: "goal, IPv4".into(), style: Style::Goal, points: goal.collect() });
+    series.insert(
+        0,
+        Series { name: "goal, IPv4".into(), style: Style::Goal, points: goal.collect() },
+    );
     let chart = Chart {
         bench: "dataplane",
         title: format!("Cost of a packet, {name}, one core"),
@@ -89,7 +92,7 @@ fn scaling(rows: &[&Fields]) -> Option<(String, Chart)> {
     let mut series = Vec::new();
     for size in sizes {
         let rows = || rows.iter().filter(|row| number(row, "connections") == Some(size));
-        let name = format!("{} Ki connections each", size / 1024.0);
+        let name = format!("{} connections each", label(size));
         let points: Vec<_> = rows().filter_map(|row| bounded(row, "workers", "mpps")).collect();
         // One worker alone, times their number, in the same runs.
         let ideal = rows().filter_map(|row| {
@@ -98,7 +101,11 @@ fn scaling(rows: &[&Fields]) -> Option<(String, Chart)> {
         });
         series.push(measured(name, points));
         let ideal = ideal.collect();
-        series.push(Series { name: "N x one worker".into(), style: Style::Goal, points: ideal });
+        series.push(Series {
+            name: "N x one worker, likewise".into(),
+            style: Style::Goal,
+            points: ideal,
+        });
     }
     let chart = Chart {
         bench: "scale",
