@@ -2,6 +2,7 @@
 
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
+BENCH_PACKAGES = dpdk-dev
 # Clients of ipvsadm, run as they are, and what reads manuals with care.
 CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
 
@@ -11,7 +12,7 @@ help:
 	@echo 'make demo    real HTTP through NAT, tunnel and direct routing, in network namespaces'
 	@echo 'make test    all tests; as root also the end-to-end ones'
 	@echo 'make oracle SEED=n  random scenes in the real kernel, replayed here and compared'
-	@echo 'make bench   ns per packet of the dataplane, and the engine against testpmd'
+	@echo 'make bench   all benchmarks, and a report of them: perf/results/report.md'
 	@echo 'make lint    formatting and lints'
 	@echo 'make clean   removes target/'
 	@echo 'make install, make uninstall  to and from PREFIX (/usr/local) in DESTDIR'
@@ -38,11 +39,10 @@ oracle:
 	@tests/packages debootstrap cpio kmod
 	@tests/oracle '$(SEED)' '$(COUNT)'
 
+# Takes about 15 minutes; as root also the benchmarks that make network namespaces.
 bench:
-	@tests/packages $(BUILD_PACKAGES) dpdk-dev
-	@cargo run --locked --quiet --release -p perf -- dataplane
-	@cargo run --locked --quiet --release -p perf -- pick
-	@cargo run --locked --quiet --release -p perf -- port
+	@tests/packages $(BUILD_PACKAGES) $(BENCH_PACKAGES)
+	@perf/bench
 
 lint:
 	@tests/packages $(BUILD_PACKAGES)

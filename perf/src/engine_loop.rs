@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dataplane::BURST;
-use dataplane::counters::Counters;
-use dataplane::service::{Method, Protocol};
+use dataplane::service::{Family, Method, Protocol};
 use dataplane::time::Tick;
 use dataplane::verdict::{DropReason, PortId};
 use engine::clock::Clock;
@@ -15,7 +14,8 @@ use engine::load::Load;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
 use engine::worker::{Idle, Links, Worker};
 
-use crate::{frames, setup};
+use crate::frames::{self, DUT_MAC};
+use crate::setup::Setup;
 
 const FLOWS: u32 = 1024;
 const ROUNDS: u32 = 1000;
@@ -37,8 +37,7 @@ struct Bench {
 }
 
 pub(crate) fn measure() -> Allocations {
-    let counters = Arc::new(Counters::new(setup::SERVERS));
-    let shard = setup::shard(Method::Nat, Protocol::Udp, FLOWS, Arc::clone(&counters));
+    let (shard, counters) = Setup::one(Family::V4, Method::Nat, Protocol::Udp, FLOWS).shard();
     let (to_worker, incoming) = bounded(FLOWS as usize);
     let (outgoing, from_worker) = bounded(FLOWS as usize);
     let ports = MemoryPorts::new(vec![(incoming, outgoing)]);
@@ -59,9 +58,7 @@ pub(crate) fn measure() -> Allocations {
 
     // Frames are made outside the count, and the first round makes the connections.
     let round = || -> Vec<MemoryFrame> {
-        (0..FLOWS)
-            .map(|flow| MemoryFrame::new(PortId(0), &frames::udp(setup::OUR_MAC, flow)))
-            .collect()
+        (0..FLOWS).map(|flow| MemoryFrame::new(PortId(0), &frames::udp(DUT_MAC, flow))).collect()
     };
     bench.forward(round());
     let mut under_load = 0;

@@ -1,14 +1,22 @@
 //! Benchmarks of pollvs. `perf --help` lists them.
 
+mod cps;
 mod dataplane;
 mod engine_loop;
 mod frames;
 mod machine;
+mod memory;
+mod options;
 mod output;
 mod pick;
+mod pool;
 mod port;
+mod probe;
+mod report;
 mod sample;
+mod scale;
 mod setup;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -18,27 +26,42 @@ perf: benchmarks of pollvs
 Usage: perf COMMAND [OPTIONS]
 
   dataplane   ns per packet of the dataplane alone, and allocations per packet
-                --connections LIST  [1024,1048576]
-                --packets N         packets in a sample [4000000]
+                --family 4|6        [both]
+                --method dr|ipip|nat  [all]
+                --connections LIST  [1024,65536,1048576,4194304; IPv6 1024,1048576]
+                --packets N         packets in a sample [1048576]
                 --repeats N         samples of each figure [5]
+  cps         new connections per second, by scheduler
+                --family 4|6, --connections LIST [1048576], --repeats N [3]
+  memory      bytes per connection
+                --family 4|6, --connections LIST [1048576,4194304], --repeats N [1]
+  scale       Mpps of 1 to N workers on cores of their own
+                --family 4|6 [4], --method dr|ipip|nat [ipip]
+                --connections LIST  of each worker [65536,1048576]
+                --seconds N [0.5], --repeats N [5]
   pick        ns for a scheduler's choice of a server
+                --repeats N         samples of each figure [5]
   port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
 
-Figures of one row come from interleaved samples of one run: median, least and most.
+  report FOLDER  report.md and plots from what the others have written to FOLDER/*.jsonl
+
+--json has every benchmark print an object a line, for programs. Figures of one row come from interleaved samples of one run: median, least and most.
 ";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let result = match words.next().as_deref() {
         Some("dataplane") => dataplane::run(words),
-        Some("pick") => {
-            pick::run();
-            Ok(())
-        }
+        Some("cps") => cps::run(words),
+        Some("memory") => memory::run(words),
+        Some("scale") => scale::run(words),
+        Some("pick") => pick::run(words),
+        Some("report") => report::run(words),
         Some("port") => port::run(words),
-        // Processes that `port` starts.
+        // Processes that `memory` and `port` start.
+        Some("fill") => memory::fill_one(words),
         Some("generate") => port::generate(words),
         Some("pollvsd") => port::daemon(words),
         Some("--help" | "-h") | None => {

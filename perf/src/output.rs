@@ -26,6 +26,11 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduler: Option<&'static str>,
+    /// Real servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) servers: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) connections: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) workers: Option<u16>,
@@ -150,7 +155,8 @@ fn width(column: &str) -> usize {
     }
 }
 
-fn cell(value: &Value) -> String {
+/// A value as people read it.
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Number(number) if number.is_f64() => {
             let number = number.as_f64().unwrap_or(f64::NAN);

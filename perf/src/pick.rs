@@ -14,33 +14,37 @@ use dataplane::service::{
 };
 use dataplane::time::Tick;
 
-use crate::machine::Machine;
+use crate::options::Options;
+use crate::output::{Output, Row};
 use crate::sample::Samples;
 
 const SCHEDULERS: [&str; 14] =
     ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf", "twos"];
 const SERVERS: [u32; 3] = [10, 100, 1000];
 const PICKS: u32 = 20_000;
-const REPEATS: usize = 5;
 
-pub(crate) fn run() {
-    println!("{}", Machine::look());
-    println!("pick: ns for the choice of a server, median (least-most) of {REPEATS}");
-    print!("{:9}", "scheduler");
-    SERVERS.iter().for_each(|servers| print!("  {:>28}", format!("{servers} servers")));
-    println!();
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+    let options = Options::default().parse(&["repeats"], words)?;
+    let mut output =
+        Output::start(options.is_json, "pick: ns for the choice of a server, for each new flow");
     for scheduler in SCHEDULERS {
-        print!("{scheduler:9}");
         for servers in SERVERS {
             let roster = roster(scheduler, servers);
             let mut samples = Samples::default();
-            for _ in 0..REPEATS {
+            for _ in 0..options.repeats {
                 samples.push(sample(&roster));
             }
-            print!("  {:>28}", samples.to_string());
+            let row = Row {
+                bench: "pick",
+                scheduler: Some(scheduler),
+                servers: Some(servers),
+                ns_per_packet: Some(samples.median()),
+                ..Row::default()
+            };
+            output.row(&row.spread(&samples));
         }
-        println!();
     }
+    Ok(())
 }
 
 fn sample(roster: &Roster) -> f64 {
