@@ -3,9 +3,11 @@
 mod dataplane;
 mod engine_loop;
 mod frames;
+mod latency;
 mod machine;
 mod output;
 mod pick;
+mod pktgen;
 mod port;
 mod sample;
 mod setup;
@@ -22,9 +24,22 @@ Usage: perf COMMAND [OPTIONS]
                 --packets N         packets in a sample [4000000]
                 --repeats N         samples of each figure [5]
   pick        ns for a scheduler's choice of a server
-  port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
+  port        the engine against dpdk-testpmd (macswap) on net_pcap, net_memif and,
+              as root, net_af_xdp over a veth in namespaces of its own
+                --ports LIST        [net_pcap,net_memif,net_af_xdp]
+                --method METHOD     dr, ipip or nat [dr]
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
+  latency     microseconds from the moment a frame is due at the generator until it
+              is back, over net_memif, at parts of the highest rate without losses
+                --methods LIST      [dr,nat]
+                --loads LIST        percent [10,50,80,95]
+                --seconds N         length of a sample [2]
+                --repeats N         samples of each figure [2]
+  pktgen      dpdk-testpmd as generator over net_memif (see perf/pktgen/ for real
+              ports and for Pktgen-DPDK)
+                --seconds N         length of a sample [3]
+                --repeats N         samples of each figure [2]
 
 Figures of one row come from interleaved samples of one run: median, least and most.
 ";
@@ -37,9 +52,12 @@ fn main() -> ExitCode {
             pick::run();
             Ok(())
         }
-        Some("port") => port::run(words),
-        // Processes that `port` starts.
-        Some("generate") => port::generate(words),
+        Some("port") => port::run(words).map_err(in_full),
+        Some("latency") => latency::run(words).map_err(in_full),
+        Some("pktgen") => pktgen::run(words).map_err(in_full),
+        // Processes that these start.
+        Some("generate") => port::generate(words).map_err(in_full),
+        Some("generate-paced") => latency::generate(words).map_err(in_full),
         Some("pollvsd") => port::daemon(words),
         Some("--help" | "-h") | None => {
             print!("{HELP}");
@@ -54,4 +72,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what it comes from.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn in_full(error: anyhow::Error) -> String {
+    format!("{error:#}")
 }
