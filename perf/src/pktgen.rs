@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use ::tests::process::Service;
 use anyhow::{Context, Result};
 use dataplane::packet::ethernet::Mac;
-use tests::process::Service;
 
 use crate::frames::{DUT_MAC, PORT, SERVER};
 use crate::output::{Output, Row};

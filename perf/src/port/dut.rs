@@ -7,13 +7,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tests::namespace::Namespace;
+use ::tests::process::Service;
 use anyhow::{Context, Result, bail, ensure};
 use dataplane::packet::ethernet::Mac;
 use dataplane::service::Method;
 use engine::args::{self, Invocation};
 use serde_json::Value;
-use tests::namespace::Namespace;
-use tests::process::Service;
 
 use super::process::{self, LIMIT, guarded, pause};
 use super::testpmd;

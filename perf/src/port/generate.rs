@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ::tests::namespace::Namespace;
+use ::tests::process::Service;
 use anyhow::{Context, Result, bail};
 use dataplane::frame::Frame;
 use engine::port::dpdk::{Device, DpdkPorts, Eal, EalConfig, Hugepages, PortSet, PortSetConfig};
 use engine::port::{Burst, Ports};
-use tests::namespace::Namespace;
-use tests::process::Service;
 
 use super::FLOWS;
 use super::process::{LIMIT, guarded, pause, said};

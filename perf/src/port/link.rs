@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use ::tests::namespace::{Namespace, remove_abandoned};
+use ::tests::requirements;
 use anyhow::{Context, Result, bail};
 use dataplane::packet::ethernet::Mac;
-use tests::namespace::{Namespace, remove_abandoned};
-use tests::requirements;
 
 use super::FLOWS;
 use super::dut::{Dut, PCAP_MAC, Setup};

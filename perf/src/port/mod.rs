@@ -49,7 +49,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
             Ok(row) => output.row(&Row { method: Some(setup::method_name(method)), ..row }),
             // Not every machine lets a program do this; nobody is to do without the rest.
             Err(error) if link == Link::Xdp => {
-                tests::interrupt::check()?;
+                ::tests::interrupt::check()?;
                 output.progress(&format!("{} is left out: {error:#}", link.name()));
             }
             Err(error) => return Err(error),

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tests::interrupt;
+use ::tests::namespace::Namespace;
+use ::tests::process::Service;
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
-use tests::interrupt;
-use tests::namespace::Namespace;
-use tests::process::Service;
 
 /// How long a start may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use ::tests::namespace::Namespace;
+use ::tests::process::Service;
 use anyhow::{Result, ensure};
-use tests::namespace::Namespace;
-use tests::process::Service;
 
 use super::process::{guarded, said};
 
