@@ -63,16 +63,18 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
             }
         }
         let [ours, theirs] = figures;
+        let base = |n: usize| Row {
+            method: Some(method_name(method)),
+            load_percent: Some(loads[n]),
+            mpps: Some(rates[n] / 1e6),
+            ..Row::default()
+        };
         for (n, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-            let base = Row {
-                method: Some(method_name(method)),
-                load_percent: Some(loads[n]),
-                mpps: Some(rates[n] / 1e6),
-                ..Row::default()
-            };
-            let row = ours.row(Dut::Pollvsd, base.clone());
+            let row = ours.row(Dut::Pollvsd, base(n));
             output.row(&row.against(Dut::Testpmd.name(), &ours.p50_us, &theirs.p50_us));
-            output.row(&theirs.row(Dut::Testpmd, base));
+        }
+        for (n, theirs) in theirs.iter().enumerate() {
+            output.row(&theirs.row(Dut::Testpmd, base(n)));
         }
     }
     Ok(())
