@@ -39,7 +39,7 @@ oracle:
 	@tests/oracle '$(SEED)' '$(COUNT)'
 
 bench:
-	@tests/packages $(BUILD_PACKAGES) dpdk-dev
+	@tests/packages $(BUILD_PACKAGES) dpdk-dev iproute2 ethtool
 	@cargo run --locked --quiet --release -p perf -- dataplane
 	@cargo run --locked --quiet --release -p perf -- pick
 	@cargo run --locked --quiet --release -p perf -- port

@@ -38,7 +38,7 @@ Usage: perf COMMAND [OPTIONS]
                 --repeats N         samples of each figure [2]
   pktgen      dpdk-testpmd as generator over net_memif (see perf/pktgen/ for real
               ports and for Pktgen-DPDK)
-                --seconds N         length of a sample [3]
+                --seconds N         length of a sample [2]
                 --repeats N         samples of each figure [2]
 
 Figures of one row come from interleaved samples of one run: median, least and most.

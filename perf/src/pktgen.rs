@@ -19,7 +19,7 @@ use crate::port::{
 use crate::sample::Samples;
 
 /// Time for links to come up and rates to settle.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 /// The virtual address of txonly. It makes clients by setting bits of the destination's third
 /// byte, so that byte is 0.
 const TXONLY_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -46,7 +46,7 @@ struct Sample {
 }
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
-    let options = Options { seconds: 3, repeats: 2, is_json: false };
+    let options = Options { seconds: 2, repeats: 2, is_json: false };
     let options = options.parse(words, |_, _| Ok(false))?;
     let mut output = Output::start(
         options.is_json,
@@ -115,7 +115,7 @@ impl Mode {
         generator.wait_until(LIMIT, |service| said(service).contains("nb forwarding cores"))?;
         pause(SETTLE)?;
 
-        let window = Duration::from_secs(seconds.into());
+        let window = Duration::from_secs(seconds.into()) + testpmd::LOOK;
         let before = running.drops()?;
         let rates = testpmd::Rates::since_now(&generator);
         let by_dut = running.sends(window)?;

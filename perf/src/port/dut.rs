@@ -100,7 +100,8 @@ impl Dut {
 }
 
 impl Running {
-    /// Frames a second that it sends, by the process's own count.
+    /// Frames a second that it sends, by the process's own count; a window is longer than
+    /// [`testpmd::LOOK`].
     pub(crate) fn sends(&self, window: Duration) -> Result<f64> {
         match self.dut {
             Dut::Pollvsd => {

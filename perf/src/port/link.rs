@@ -13,6 +13,7 @@ use super::FLOWS;
 use super::dut::{Dut, PCAP_MAC, Setup};
 use super::generate::Generator;
 use super::process::{pause, wait_for_file};
+use super::testpmd;
 use crate::frames::{self, DUT_MAC, GENERATOR_MAC};
 
 /// Time for links to come up and rates to settle.
@@ -86,7 +87,7 @@ impl Lab<'_> {
         let device = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
         let running = dut.start(&self.setup(&[(&device, ADDRESS)], None))?;
         pause(SETTLE)?;
-        running.sends(Duration::from_secs(self.seconds.into()))
+        running.sends(Duration::from_secs(self.seconds.into()) + testpmd::LOOK)
     }
 
     /// Frames a second that come back to a generator in another process. Devices and their

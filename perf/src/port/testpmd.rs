@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use ::tests::namespace::Namespace;
 use ::tests::process::Service;
 use anyhow::{Result, ensure};
 
 use super::process::{guarded, said};
+
+/// What a look at its rates takes besides the time that they are for: the first show began before,
+/// and the last may not be there yet.
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// Frames a second of one of its ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
