@@ -12,14 +12,9 @@ use dataplane::packet::ethernet::Mac;
 
 use crate::frames::{DUT_MAC, PORT, SERVER};
 use crate::output::{Output, Row};
-use crate::port::{
-    Dut, LIMIT, MEMIF_SOCKET, Options, Setup, folder, memif_ends, pause, said, testpmd,
-    wait_for_file,
-};
+use crate::port::{Dut, MEMIF_SOCKET, Options, Setup, folder, memif_ends, testpmd, wait_for_file};
 use crate::sample::Samples;
 
-/// Time for links to come up and rates to settle.
-const SETTLE: Duration = Duration::from_secs(1);
 /// The virtual address of txonly. It makes clients by setting bits of the destination's third
 /// byte, so that byte is 0.
 const TXONLY_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -103,7 +98,7 @@ impl Mode {
         let socket = folder.join(MEMIF_SOCKET);
         let mut command = testpmd::command("0@0,1@0", &[&far], None);
         command.args(self.arguments());
-        let mut generator = Service::start("generator", &mut command, folder)
+        let generator = Service::start("generator", &mut command, folder)
             .context("testpmd is in Debian's package dpdk-dev")?;
         wait_for_file(&socket)?;
         let ports: &[(&str, &str)] = match self {
@@ -112,8 +107,7 @@ impl Mode {
         };
         let setup = Setup { ports, rules: &self.rules(), namespace: None, folder };
         let mut running = dut.start(&setup)?;
-        generator.wait_until(LIMIT, |service| said(service).contains("nb forwarding cores"))?;
-        pause(SETTLE)?;
+        testpmd::wait_for_traffic(&generator)?;
 
         let window = Duration::from_secs(seconds.into()) + testpmd::LOOK;
         let before = running.drops()?;

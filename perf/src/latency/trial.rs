@@ -46,7 +46,7 @@ pub(super) struct Outcome {
 /// What the generator's process is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Task {
-    /// Find the highest rate without losses; prints it.
+    /// Find the highest rate without losses, and the highest with; prints both in frames a second.
     Search,
     /// Trials of these rates in frames a second, of so many seconds; prints an [`Outcome`] a line.
     Rates(Vec<f64>, u32),
@@ -63,7 +63,10 @@ pub(super) fn perform(device: &str, task: &Task) -> Result<()> {
         let mut generator = Generator { ports, frames: Frames::new(), trial: 0 };
         generator.wait_for_first()?;
         match task {
-            Task::Search => println!("{}", generator.search()?),
+            Task::Search => {
+                let (good, most) = generator.search()?;
+                println!("{good} {most}");
+            }
             Task::Rates(rates, seconds) => {
                 let time = Duration::from_secs((*seconds).into());
                 for &rate in rates {
@@ -93,8 +96,8 @@ impl Generator<'_, '_> {
         Ok(())
     }
 
-    /// The highest rate, in frames a second, at which every frame is back in time.
-    fn search(&mut self) -> Result<f64> {
+    /// The highest rate at which every frame is back in time, and the highest of all.
+    fn search(&mut self) -> Result<(f64, f64)> {
         // More than any port takes: what comes back is the most that the two of them do.
         let flood = self.trial(1e8, SEARCH)?;
         let most = flood.back as f64 * 1e9 / flood.elapsed_ns.max(1) as f64;
@@ -106,7 +109,7 @@ impl Generator<'_, '_> {
         if good == 0.0 {
             bail!("frames are lost at {bad:.0} a second already: the machine is too busy");
         }
-        Ok(good)
+        Ok((good, most))
     }
 
     fn passes(&mut self, rate: f64) -> Result<bool> {

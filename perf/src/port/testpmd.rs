@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::tests::namespace::Namespace;
 use ::tests::process::Service;
 use anyhow::{Result, ensure};
 
-use super::process::{guarded, said};
+use super::process::{LIMIT, guarded, pause, said};
 
 /// What a look at its rates takes besides the time that they are for: the first show began before,
 /// and the last may not be there yet.
@@ -32,6 +32,17 @@ pub(crate) fn command(lcores: &str, devices: &[&str], namespace: Option<&Namespa
     command.args(["--", "--nb-cores=1", "--stats-period=1", "--no-lsc-interrupt"]);
     command.arg("--total-num-mbufs=16384");
     command
+}
+
+/// Waits until it shows that it sends: links may take a while to come up.
+pub(crate) fn wait_for_traffic(service: &Service) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    let sends = |ports: &Vec<PortRate>| ports.iter().any(|port| port.transmit > 0.0);
+    while !shown(&said(service)).last().is_some_and(sends) {
+        ensure!(Instant::now() < deadline, "testpmd sends nothing:\n{}", said(service));
+        pause(Duration::from_millis(100))?;
+    }
+    Ok(())
 }
 
 /// The rates that it shows each second, from some moment on.
