@@ -12,7 +12,7 @@ use dataplane::packet::ethernet::Mac;
 
 use crate::frames::{DUT_MAC, PORT, SERVER};
 use crate::output::{Output, Row};
-use crate::port::{Dut, MEMIF_SOCKET, Options, Setup, folder, memif_ends, testpmd, wait_for_file};
+use crate::port::{Dut, LIMIT, MEMIF_SOCKET, Options, Setup, folder, memif_ends, said, testpmd};
 use crate::sample::Samples;
 
 /// The virtual address of txonly. It makes clients by setting bits of the destination's third
@@ -98,9 +98,9 @@ impl Mode {
         let socket = folder.join(MEMIF_SOCKET);
         let mut command = testpmd::command("0@0,1@0", &[&far], None);
         command.args(self.arguments());
-        let generator = Service::start("generator", &mut command, folder)
+        let mut generator = Service::start("generator", &mut command, folder)
             .context("testpmd is in Debian's package dpdk-dev")?;
-        wait_for_file(&socket)?;
+        generator.wait_until(LIMIT, |service| said(service).contains(testpmd::STARTED))?;
         let ports: &[(&str, &str)] = match self {
             Self::TxOnly => &[(&near, "10.9.255.254/16"), ("net_null1,no-rx=1", "10.1.255.254/16")],
             Self::Flowgen => &[(&near, "10.1.255.254/8")],

@@ -14,8 +14,7 @@ use hdrhistogram::Histogram;
 use crate::frames::DUT_MAC;
 use crate::output::{Output, Row};
 use crate::port::{
-    ADDRESS, Dut, FLOWS, Generator, MEMIF_SOCKET, Options, Setup, folder, memif_ends, method,
-    rules, wait_for_file,
+    ADDRESS, Dut, FLOWS, Generator, MEMIF_SOCKET, Options, Setup, folder, memif_ends, method, rules,
 };
 use crate::sample::Samples;
 use crate::setup::method_name;
@@ -147,7 +146,6 @@ impl Bench<'_> {
         let mut all = vec!["generate-paced", &far];
         all.extend(words.iter().map(String::as_str));
         let generator = Generator::start(&all, None, self.folder)?;
-        wait_for_file(&socket)?;
         let setup = Setup {
             ports: &[(&near, ADDRESS)],
             rules: &self.rules,

@@ -90,7 +90,7 @@ impl Dut {
         let socket = setup.folder.join("control.sock");
         let (mut command, ready) = match self {
             Self::Pollvsd => (pollvsd(setup, &socket)?, "ready"),
-            Self::Testpmd => (macswap(setup), "nb forwarding cores"),
+            Self::Testpmd => (macswap(setup), testpmd::STARTED),
         };
         let mut service = Service::start("dut", &mut command, setup.folder)
             .context("testpmd is in Debian's package dpdk-dev")?;

@@ -19,11 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between that frame and the measurement.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// What the generator says once its port is open.
+const OPEN: &str = "generator: port open";
+
 /// A generator in a process of its own, on core 0.
 pub(crate) struct Generator(Service);
 
 impl Generator {
-    /// Starts `perf` again with `words`.
+    /// Starts `perf` again with `words`, and waits until its port is open: who comes to a memif
+    /// before its server has started is refused, and does not try again.
     pub(crate) fn start(
         words: &[&str],
         namespace: Option<&Namespace>,
@@ -31,7 +35,9 @@ impl Generator {
     ) -> Result<Self> {
         let mut command = guarded(std::env::current_exe()?, namespace);
         command.args(words);
-        Ok(Self(Service::start("generator", &mut command, folder)?))
+        let mut service = Service::start("generator", &mut command, folder)?;
+        service.wait_until(LIMIT, |service| service.err().contains(OPEN))?;
+        Ok(Self(service))
     }
 
     /// What it prints, once it has ended, which is to be in about `time`.
@@ -92,6 +98,7 @@ pub(crate) fn with_port<T>(
         EalConfig { hugepages: Hugepages::No, memory: config.memory(&parsed), pci: Vec::new() };
     let eal = Eal::init(&eal)?;
     let mut set = PortSet::open(&eal, &parsed, &[device.to_owned()], config).map_err(text)?;
+    eprintln!("{OPEN}");
     let queues = set.split().pop().context("the port has no queues")?;
     let mut ports = DpdkPorts::attach(queues).map_err(text)?;
     work(&mut ports)

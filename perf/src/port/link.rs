@@ -12,7 +12,7 @@ use dataplane::packet::ethernet::Mac;
 use super::FLOWS;
 use super::dut::{Dut, PCAP_MAC, Setup};
 use super::generate::Generator;
-use super::process::{pause, wait_for_file};
+use super::process::pause;
 use super::testpmd;
 use crate::frames::{self, DUT_MAC, GENERATOR_MAC};
 
@@ -68,13 +68,13 @@ impl Lab<'_> {
             (Link::Memif, _) => {
                 let (generator, device) = memif_ends(self.folder, DUT_MAC);
                 let socket = self.folder.join(MEMIF_SOCKET);
-                let rate = self.between((&generator, None), (&device, None), dut, Some(&socket));
+                let rate = self.between((&generator, None), (&device, None), dut);
                 let _ = fs::remove_file(&socket);
                 rate
             }
             (Link::Xdp, Some(veth)) => {
                 let generator = (XDP_GENERATOR, Some(&veth.generator));
-                self.between(generator, (XDP_DUT, Some(&veth.dut)), dut, None)
+                self.between(generator, (XDP_DUT, Some(&veth.dut)), dut)
             }
             (Link::Xdp, None) => bail!("AF_XDP has no veth"),
         }
@@ -91,17 +91,15 @@ impl Lab<'_> {
     }
 
     /// Frames a second that come back to a generator in another process. Devices and their
-    /// namespaces; a file that the generator makes once the other end may come.
+    /// namespaces.
     fn between(
         &self,
         generator: (&str, Option<&Namespace>),
         device: (&str, Option<&Namespace>),
         dut: Dut,
-        ready: Option<&Path>,
     ) -> Result<f64> {
         let words = ["generate", generator.0, &self.seconds.to_string()];
         let generator = Generator::start(&words, generator.1, self.folder)?;
-        ready.map_or(Ok(()), wait_for_file)?;
         let mut running = dut.start(&self.setup(&[(device.0, ADDRESS)], device.1))?;
         let rate = generator.rate(Duration::from_secs(self.seconds.into()), self.folder);
         running.check()?;

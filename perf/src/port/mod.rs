@@ -22,7 +22,7 @@ pub(crate) use dut::{Dut, Setup, rules, run_daemon as daemon};
 pub(crate) use generate::{Generator, run as generate, with_port};
 pub(crate) use link::{ADDRESS, MEMIF_SOCKET, memif_ends};
 pub(crate) use options::{Options, method};
-pub(crate) use process::{folder, wait_for_file};
+pub(crate) use process::{LIMIT, folder, said};
 
 /// Flows in the traffic; few enough that the connection table stays in the cache.
 pub(crate) const FLOWS: u32 = 1024;

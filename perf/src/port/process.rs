@@ -1,7 +1,6 @@
 //! Processes that benchmarks start, and waiting for them without disturbing them.
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use ::tests::interrupt;
 use ::tests::namespace::Namespace;
 use ::tests::process::Service;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use tempfile::TempDir;
 
 /// How long a start may take.
@@ -42,16 +41,6 @@ pub(crate) fn pause(time: Duration) -> Result<()> {
             _ => return Ok(()),
         }
     }
-}
-
-/// Waits for a file to be there.
-pub(crate) fn wait_for_file(path: &Path) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    while !path.exists() {
-        ensure!(Instant::now() < deadline, "{} does not come", path.display());
-        pause(Duration::from_millis(20))?;
-    }
-    Ok(())
 }
 
 /// A folder for sockets and logs, removed in the end. From now on signals only raise a flag.

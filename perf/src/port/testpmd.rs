@@ -10,6 +10,8 @@ use anyhow::{Result, ensure};
 
 use super::process::{LIMIT, guarded, pause, said};
 
+/// What it says once its ports are started.
+pub(crate) const STARTED: &str = "nb forwarding cores";
 /// What a look at its rates takes besides the time that they are for: the first show began before,
 /// and the last may not be there yet.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
