@@ -4,11 +4,13 @@ mod cps;
 mod dataplane;
 mod engine_loop;
 mod frames;
+mod latency;
 mod machine;
 mod memory;
 mod options;
 mod output;
 mod pick;
+mod pktgen;
 mod pool;
 mod port;
 mod probe;
@@ -41,9 +43,22 @@ Usage: perf COMMAND [OPTIONS]
                 --seconds N [0.5], --repeats N [5]
   pick        ns for a scheduler's choice of a server
                 --repeats N         samples of each figure [5]
-  port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
+  port        the engine against dpdk-testpmd (macswap) on net_pcap, net_memif and,
+              as root, net_af_xdp over a veth in namespaces of its own
+                --ports LIST        [net_pcap,net_memif,net_af_xdp]
+                --method METHOD     dr, ipip or nat [dr]
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
+  latency     microseconds from the moment a frame is due at the generator until it
+              is back, over net_memif, at parts of the highest rate without losses
+                --methods LIST      [dr,nat]
+                --loads LIST        percent [10,50,80,95]
+                --seconds N         length of a sample [2]
+                --repeats N         samples of each figure [2]
+  pktgen      dpdk-testpmd as generator over net_memif (see perf/pktgen/ for real
+              ports and for Pktgen-DPDK)
+                --seconds N         length of a sample [2]
+                --repeats N         samples of each figure [2]
 
   report FOLDER  report.md and plots from what the others have written to FOLDER/*.jsonl
 
@@ -59,10 +74,13 @@ fn main() -> ExitCode {
         Some("scale") => scale::run(words),
         Some("pick") => pick::run(words),
         Some("report") => report::run(words),
-        Some("port") => port::run(words),
-        // Processes that `memory` and `port` start.
+        Some("port") => port::run(words).map_err(in_full),
+        Some("latency") => latency::run(words).map_err(in_full),
+        Some("pktgen") => pktgen::run(words).map_err(in_full),
+        // Processes that these start.
         Some("fill") => memory::fill_one(words),
-        Some("generate") => port::generate(words),
+        Some("generate") => port::generate(words).map_err(in_full),
+        Some("generate-paced") => latency::generate(words).map_err(in_full),
         Some("pollvsd") => port::daemon(words),
         Some("--help" | "-h") | None => {
             print!("{HELP}");
@@ -77,4 +95,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what it comes from.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn in_full(error: anyhow::Error) -> String {
+    format!("{error:#}")
 }

@@ -41,6 +41,9 @@ pub(crate) struct Row {
     pub(crate) ns_per_packet: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ns_gross: Option<f64>,
+    /// What a generator sent, in Mpps, where it may be more than what was forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mpps_in: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mpps: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,35 +1,76 @@
 //! The device under test: `pollvsd` or `dpdk-testpmd`, a process of its own on core 1.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tests::namespace::Namespace;
+use ::tests::process::Service;
+use anyhow::{Context, Result, bail, ensure};
 use dataplane::packet::ethernet::Mac;
+use dataplane::service::Method;
 use engine::args::{self, Invocation};
+use serde_json::Value;
 
+use super::process::{self, LIMIT, guarded, pause};
+use super::testpmd;
 use crate::frames::{GENERATOR_MAC, PORT, SERVER, VIP};
 
 /// What net_pcap calls its first port.
 pub(super) const PCAP_MAC: Mac = Mac([2, 0x70, 0x63, 0x61, 0x70, 0]);
-/// How long a start may take.
-const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dut {
+pub(crate) enum Dut {
     Pollvsd,
     Testpmd,
 }
 
+impl Dut {
+    /// Ours and the peer, in the order in which they take turns.
+    pub(crate) const BOTH: [Self; 2] = [Self::Pollvsd, Self::Testpmd];
+
+    /// The name in results.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pollvsd => "pollvsd",
+            Self::Testpmd => "testpmd macswap",
+        }
+    }
+}
+
+/// How to start one.
+pub(crate) struct Setup<'a> {
+    /// EAL devices, and the director's address with its network on each.
+    pub(crate) ports: &'a [(&'a str, &'a str)],
+    /// The director's configuration but for its ports, as TOML.
+    pub(crate) rules: &'a str,
+    /// Where its interfaces are.
+    pub(crate) namespace: Option<&'a Namespace>,
+    /// For sockets and logs.
+    pub(crate) folder: &'a Path,
+}
+
 /// A process that forwards, ended when dropped.
-pub(super) struct Running {
-    child: Child,
+pub(crate) struct Running {
+    service: Service,
     dut: Dut,
-    log: PathBuf,
     socket: PathBuf,
+}
+
+/// The virtual service of [`VIP`] as TOML, its one server reached by `method`.
+pub(crate) fn rules(method: Method) -> String {
+    let flag = match method {
+        Method::Direct => "-g",
+        Method::Tunnel => "-i",
+        Method::Nat => "-m",
+    };
+    format!(
+        "rules = [\"-A -u {VIP}:{PORT} -s rr\", \"-a -u {VIP}:{PORT} -r {SERVER}:{PORT} {flag}\"]\n"
+    )
 }
 
 /// Runs the daemon in this process: what `perf` starts itself again for.
@@ -45,115 +86,91 @@ pub(crate) fn run_daemon(words: impl Iterator<Item = String>) -> Result<(), Stri
 }
 
 impl Dut {
-    pub(super) fn start(self, device: &str, folder: &Path) -> Result<Running, String> {
-        let socket = folder.join("control.sock");
-        let log = folder.join("dut.log");
-        let out = File::create(&log).map_err(|error| error.to_string())?;
-        let err = out.try_clone().map_err(|error| error.to_string())?;
-        let mut command = match self {
-            Self::Pollvsd => pollvsd(device, &socket)?,
-            Self::Testpmd => testpmd(device),
+    pub(crate) fn start(self, setup: &Setup<'_>) -> Result<Running> {
+        let socket = setup.folder.join("control.sock");
+        let (mut command, ready) = match self {
+            Self::Pollvsd => (pollvsd(setup, &socket)?, "ready"),
+            Self::Testpmd => (macswap(setup), testpmd::STARTED),
         };
-        let child = command
-            .stdin(Stdio::piped()) // testpmd ends when its input does
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .map_err(|error| {
-                let program = command.get_program().to_string_lossy();
-                format!("{program}: {error} (testpmd is in Debian's package dpdk-dev)")
-            })?;
-        let mut running = Running { child, dut: self, log, socket };
-        let ready = match self {
-            Self::Pollvsd => "ready",
-            Self::Testpmd => "nb forwarding cores",
-        };
-        let deadline = Instant::now() + START_LIMIT;
-        while !running.log_text().contains(ready) {
-            let ended = running.child.try_wait().map_err(|error| error.to_string())?.is_some();
-            if ended || Instant::now() > deadline {
-                return Err(format!("{self:?} does not start:\n{}", running.log_text()));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(running)
+        let mut service = Service::start("dut", &mut command, setup.folder)
+            .context("testpmd is in Debian's package dpdk-dev")?;
+        service.wait_until(LIMIT, |service| process::said(service).contains(ready))?;
+        Ok(Running { service, dut: self, socket })
     }
 }
 
 impl Running {
-    /// Frames a second by the process's own count.
-    pub(super) fn own_rate(&mut self, window: Duration) -> Result<f64, String> {
+    /// Frames a second that it sends, by the process's own count; a window is longer than
+    /// [`testpmd::LOOK`].
+    pub(crate) fn sends(&self, window: Duration) -> Result<f64> {
         match self.dut {
             Dut::Pollvsd => {
-                let (before, start) = (self.in_packets()?, Instant::now());
-                thread::sleep(window);
-                let counted = self.in_packets()? - before;
+                let (before, start) = (self.transmitted()?, Instant::now());
+                pause(window)?;
+                let counted = self.transmitted()? - before;
                 Ok(counted as f64 / start.elapsed().as_secs_f64())
             }
             Dut::Testpmd => {
-                let known = self.testpmd_rates().len();
-                thread::sleep(window + Duration::from_millis(1500));
-                let rates = self.testpmd_rates().split_off(known + 1);
-                if rates.is_empty() {
-                    return Err(format!("testpmd shows no rates:\n{}", self.log_text()));
-                }
-                Ok(rates.iter().sum::<f64>() / rates.len() as f64)
+                let rates = testpmd::Rates::since_now(&self.service);
+                pause(window)?;
+                Ok(rates.mean(&self.service)?.iter().map(|port| port.transmit).sum())
             }
         }
     }
 
-    /// Packets that the virtual service has had, from the listing a user would look at.
-    fn in_packets(&self) -> Result<u64, String> {
-        let words = ["pollvsadm", "-Ln", "--stats", "--exact"].map(str::to_owned);
-        let reply = ctl::client::ask(&self.socket, &words, None).map_err(|e| e.to_string())?;
-        let text = String::from_utf8_lossy(&reply.stdout).into_owned();
-        let service = text.lines().find(|line| line.starts_with("UDP"));
-        let count = service.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-        count.ok_or_else(|| format!("no counters in {text:?}"))
+    /// Frames that were dropped so far, by reason; `None` when nobody counts that.
+    pub(crate) fn drops(&self) -> Result<Option<Vec<(String, u64)>>> {
+        if self.dut == Dut::Testpmd {
+            return Ok(None);
+        }
+        let document = self.ask("drops")?;
+        let reasons = document["reasons"].as_array().context("drops have reasons")?;
+        let count =
+            |reason: &Value| Some((reason["name"].as_str()?.to_owned(), reason["count"].as_u64()?));
+        Ok(Some(reasons.iter().filter_map(count).collect()))
     }
 
-    /// The transmit rates that testpmd prints each second.
-    fn testpmd_rates(&self) -> Vec<f64> {
-        let text = self.log_text();
-        let rate =
-            |line: &str| line.split("Tx-pps:").nth(1)?.split_whitespace().next()?.parse().ok();
-        text.lines().filter_map(rate).collect()
+    fn transmitted(&self) -> Result<u64> {
+        self.ask("drops")?["transmitted"].as_u64().context("drops have what was sent")
     }
 
-    fn log_text(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+    /// A listing for programs.
+    fn ask(&self, what: &str) -> Result<Value> {
+        let words = ["pollvsadm", "--json", what].map(str::to_owned);
+        let reply = ctl::client::ask(&self.socket, &words, None)
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        serde_json::from_slice(&reply.stdout)
+            .with_context(|| format!("{}", String::from_utf8_lossy(&reply.stderr)))
+    }
+
+    /// What went wrong, if it has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        if !self.service.is_running() {
+            bail!("{} ended: {}", self.dut.name(), process::said(&self.service));
+        }
+        Ok(())
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Ports of these processes are gone with them: nothing to leave in order.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn pollvsd(device: &str, socket: &Path) -> Result<Command, String> {
-    let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+fn pollvsd(setup: &Setup<'_>, socket: &Path) -> Result<Command> {
+    ensure!(!setup.ports.is_empty(), "a director has ports");
     let rules = socket.with_file_name("rules.toml");
-    let text = format!(
-        "rules = [\"-A -u {VIP}:{PORT} -s rr\", \"-a -u {VIP}:{PORT} -r {SERVER}:{PORT} -g\"]\n"
-    );
-    std::fs::write(&rules, text).map_err(|error| error.to_string())?;
+    fs::write(&rules, setup.rules)?;
+    let mut command = guarded(std::env::current_exe()?, setup.namespace);
     command.args(["pollvsd", "--workers", "1", "--cores", "1", "--idle", "spin"]);
     command.args(["--hugepages", "no", "--connections", "65536"]);
     command.arg("--config").arg(rules).arg("--socket").arg(socket);
     command.args(["--state", "none", "--run", "none"]);
-    command.args(["--port", device, "--address", "10.1.255.254/8"]);
+    for (device, address) in setup.ports {
+        command.args(["--port", device, "--address", address]);
+    }
     command.args(["--neighbour", &format!("{SERVER}={GENERATOR_MAC}")]);
     Ok(command)
 }
 
-fn testpmd(device: &str) -> Command {
-    let mut command = Command::new("dpdk-testpmd");
-    command.args(["-l", "0,1", "--no-huge", "--no-shconf", "--iova-mode=va", "-m", "256"]);
-    command.args(["--no-pci", "--no-telemetry", "--vdev", device, "--"]);
-    command.args(["--forward-mode=macswap", "--nb-cores=1", "--stats-period=1"]);
-    command.args(["--no-lsc-interrupt", "--total-num-mbufs=16384"]);
+fn macswap(setup: &Setup<'_>) -> Command {
+    let devices: Vec<_> = setup.ports.iter().map(|(device, _)| *device).collect();
+    let mut command = testpmd::command("0,1", &devices, setup.namespace);
+    command.arg("--forward-mode=macswap");
     command
 }

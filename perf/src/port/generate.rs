@@ -1,15 +1,17 @@
 //! The traffic source: sends frames into a port as fast as it takes them, and counts what returns.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tests::namespace::Namespace;
+use ::tests::process::Service;
+use anyhow::{Context, Result, bail};
 use dataplane::frame::Frame;
 use engine::port::dpdk::{Device, DpdkPorts, Eal, EalConfig, Hugepages, PortSet, PortSetConfig};
 use engine::port::{Burst, Ports};
 
 use super::FLOWS;
+use super::process::{LIMIT, guarded, pause, said};
 use crate::frames::{self, DUT_MAC};
 
 /// How long the generator waits for the first frame to return.
@@ -17,79 +19,89 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between that frame and the measurement.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// A generator in a process of its own.
-pub(super) struct Generator(Child);
+/// What the generator says once its port is open.
+const OPEN: &str = "generator: port open";
+
+/// A generator in a process of its own, on core 0.
+pub(crate) struct Generator(Service);
 
 impl Generator {
-    pub(super) fn start(device: &str, seconds: u64) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        Command::new(program)
-            .args(["generate", device, &seconds.to_string()])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map(Self)
-            .map_err(|error| error.to_string())
+    /// Starts `perf` again with `words`, and waits until its port is open: who comes to a memif
+    /// before its server has started is refused, and does not try again.
+    pub(crate) fn start(
+        words: &[&str],
+        namespace: Option<&Namespace>,
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut command = guarded(std::env::current_exe()?, namespace);
+        command.args(words);
+        let mut service = Service::start("generator", &mut command, folder)?;
+        service.wait_until(LIMIT, |service| service.err().contains(OPEN))?;
+        Ok(Self(service))
     }
 
-    pub(super) fn wait_for_socket(&self, socket: &Path) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
-        while !socket.exists() {
+    /// What it prints, once it has ended, which is to be in about `time`.
+    pub(crate) fn result(mut self, time: Duration) -> Result<String> {
+        // Seldom looked at, as it has a core to share with us.
+        let deadline = Instant::now() + time + LIMIT + PATIENCE;
+        while self.0.is_running() {
+            pause(Duration::from_millis(50))?;
             if Instant::now() > deadline {
-                return Err("the generator does not open its socket".into());
+                bail!("the generator does not end: {}", said(&self.0));
             }
-            thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
+        Ok(self.0.out())
     }
 
     /// Frames a second that came back, once it has ended.
-    pub(super) fn rate(mut self) -> Result<f64, String> {
-        let output = self.0.stdout.take().map(std::io::read_to_string);
-        let _ = self.0.wait();
-        let text = output.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
-        text.trim().parse().map_err(|_| format!("the generator says {text:?}"))
-    }
-}
-
-impl Drop for Generator {
-    fn drop(&mut self) {
-        // Already gone when its rate has been read.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    pub(crate) fn rate(self, time: Duration, folder: &Path) -> Result<f64> {
+        let text = self.result(time)?;
+        let errors = || std::fs::read_to_string(folder.join("generator.err")).unwrap_or_default();
+        text.trim().parse().with_context(|| format!("the generator says {text:?} {}", errors()))
     }
 }
 
 /// The generator's own process: `generate DEVICE SECONDS` prints frames returned a second.
-pub(crate) fn run(mut words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
     let (Some(device), Some(seconds)) = (words.next(), words.next()) else {
-        return Err("generate needs a device and a number of seconds".into());
+        bail!("generate needs a device and a number of seconds");
     };
-    let window = Duration::from_secs(seconds.parse().map_err(|_| "seconds are a number")?);
+    let window = Duration::from_secs(seconds.parse().context("seconds are a number")?);
+    with_port(&device, |ports| {
+        let frames: Vec<Vec<u8>> = (0..FLOWS).map(|flow| frames::udp(DUT_MAC, flow)).collect();
+        let mut source = Source { frames, next: 0, returned: 0 };
+        let deadline = Instant::now() + PATIENCE;
+        while source.returned == 0 {
+            source.turn(ports);
+            if Instant::now() > deadline {
+                bail!("no frame came back");
+            }
+        }
+        source.run_for(ports, SETTLE);
+        let (before, start) = (source.returned, Instant::now());
+        source.run_for(ports, window);
+        println!("{}", (source.returned - before) as f64 / start.elapsed().as_secs_f64());
+        Ok(())
+    })
+}
+
+/// Does `work` with one port on core 0.
+pub(crate) fn with_port<T>(
+    device: &str,
+    work: impl FnOnce(&mut DpdkPorts<'_>) -> Result<T>,
+) -> Result<T> {
     core_affinity::set_for_current(core_affinity::CoreId { id: 0 });
+    let text = |error: String| anyhow::anyhow!(error);
     let config = PortSetConfig { workers: 1, ring_frames: 0 };
-    let parsed = [Device::parse(&device).map_err(|error| error.to_string())?];
+    let parsed = [Device::parse(device)?];
     let eal =
         EalConfig { hugepages: Hugepages::No, memory: config.memory(&parsed), pci: Vec::new() };
-    let eal = Eal::init(&eal).map_err(|error| error.to_string())?;
-    let mut set = PortSet::open(&eal, &parsed, &[device], config)?;
-    let queues = set.split().pop().ok_or("the port has no queues")?;
-    let mut ports = DpdkPorts::attach(queues)?;
-
-    let frames: Vec<Vec<u8>> = (0..FLOWS).map(|flow| frames::udp(DUT_MAC, flow)).collect();
-    let mut source = Source { frames, next: 0, returned: 0 };
-    let deadline = Instant::now() + PATIENCE;
-    while source.returned == 0 {
-        source.turn(&mut ports);
-        if Instant::now() > deadline {
-            return Err("no frame came back".into());
-        }
-    }
-    source.run_for(&mut ports, SETTLE);
-    let (before, start) = (source.returned, Instant::now());
-    source.run_for(&mut ports, window);
-    println!("{}", (source.returned - before) as f64 / start.elapsed().as_secs_f64());
-    Ok(())
+    let eal = Eal::init(&eal)?;
+    let mut set = PortSet::open(&eal, &parsed, &[device.to_owned()], config).map_err(text)?;
+    eprintln!("{OPEN}");
+    let queues = set.split().pop().context("the port has no queues")?;
+    let mut ports = DpdkPorts::attach(queues).map_err(text)?;
+    work(&mut ports)
 }
 
 struct Source {

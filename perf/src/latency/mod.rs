@@ -1,0 +1,242 @@
+//! How long a frame is on its way through the director, at parts of the highest rate.
+
+mod stamp;
+mod trial;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use dataplane::service::Method;
+use hdrhistogram::Histogram;
+
+use crate::frames::DUT_MAC;
+use crate::output::{Output, Row};
+use crate::port::{
+    ADDRESS, Dut, FLOWS, Generator, MEMIF_SOCKET, Options, Setup, folder, memif_ends, method, rules,
+};
+use crate::sample::Samples;
+use crate::setup::method_name;
+use trial::{Outcome, Task, histogram};
+
+/// About how long a search takes.
+const SEARCH: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
+    let mut methods = vec![Method::Direct, Method::Nat];
+    let mut loads = vec![10, 50, 80, 95];
+    let options = Options { seconds: 2, repeats: 2, is_json: false };
+    let options = options.parse(words, |name, value| {
+        match name {
+            "methods" => methods = value.split(',').map(method).collect::<Result<_>>()?,
+            "loads" => loads = value.split(',').map(load).collect::<Result<_>>()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let mut output = Output::start(
+        options.is_json,
+        "latency: UDP, 64-byte frames over net_memif, one worker on core 1, generator on core 0; \
+         peer_median and ratio are of p50_us, drops are frames that did not come back",
+    );
+    let folder = folder()?;
+    for method in methods {
+        let bench = Bench { folder: folder.path(), rules: rules(method) };
+        output.progress(&format!("{}: search for the highest rate", method_name(method)));
+        let (highest, most) = bench.highest()?;
+        if highest < most / 2.0 {
+            output.progress(&format!(
+                "only {:.2} of {:.2} Mpps without losses: other programs keep the cores busy",
+                highest / 1e6,
+                most / 1e6
+            ));
+        }
+        let rates: Vec<_> = loads.iter().map(|&load| highest * f64::from(load) / 100.0).collect();
+        let task = Task::Rates(rates.clone(), options.seconds);
+        let mut figures = [(); 2].map(|()| vec![Figure::new(); rates.len()]);
+        for repeat in 1..=options.repeats {
+            output.progress(&format!(
+                "{}: {repeat} of {}, at up to {:.2} Mpps",
+                method_name(method),
+                options.repeats,
+                highest / 1e6
+            ));
+            for (dut, figures) in Dut::BOTH.into_iter().zip(&mut figures) {
+                for (outcome, figure) in bench.outcomes(dut, &task)?.iter().zip(figures) {
+                    figure.add(outcome)?;
+                }
+            }
+        }
+        let [ours, theirs] = figures;
+        let base = |n: usize| Row {
+            method: Some(method_name(method)),
+            load_percent: Some(loads[n]),
+            mpps: Some(rates[n] / 1e6),
+            ..Row::default()
+        };
+        for (n, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            let row = ours.row(Dut::Pollvsd, base(n));
+            output.row(&row.against(Dut::Testpmd.name(), &ours.p50_us, &theirs.p50_us));
+        }
+        for (n, theirs) in theirs.iter().enumerate() {
+            output.row(&theirs.row(Dut::Testpmd, base(n)));
+        }
+    }
+    Ok(())
+}
+
+fn load(value: &str) -> Result<u32> {
+    let load = value.parse().unwrap_or(0);
+    ensure!((1..=100).contains(&load), "{value}: loads are 1 to 100 percent");
+    Ok(load)
+}
+
+/// The generator's own process: `generate-paced DEVICE search` or `DEVICE RATE,RATE... SECONDS`.
+pub(crate) fn generate(words: impl Iterator<Item = String>) -> Result<()> {
+    let words: Vec<String> = words.collect();
+    let (device, task) = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [device, "search"] => (device, Task::Search),
+        [device, rates, seconds] => {
+            let rates = rates.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            (device, Task::Rates(rates, seconds.parse()?))
+        }
+        _ => bail!("generate-paced needs a device and what to do"),
+    };
+    trial::perform(device, &task)
+}
+
+struct Bench<'a> {
+    folder: &'a Path,
+    rules: String,
+}
+
+impl Bench<'_> {
+    /// The highest rate of ours without losses and with, in frames a second.
+    fn highest(&self) -> Result<(f64, f64)> {
+        let text = self.run(Dut::Pollvsd, &Task::Search, SEARCH)?;
+        let rates = text.trim().split_once(' ');
+        rates
+            .and_then(|(highest, most)| Some((highest.parse().ok()?, most.parse().ok()?)))
+            .with_context(|| format!("the generator says {text:?}"))
+    }
+
+    /// A trial at each rate of a task.
+    fn outcomes(&self, dut: Dut, task: &Task) -> Result<Vec<Outcome>> {
+        let Task::Rates(rates, seconds) = task else { bail!("a search has no outcomes") };
+        let time = Duration::from_secs(u64::from(*seconds) * rates.len() as u64);
+        let text = self.run(dut, task, time)?;
+        let outcomes: Vec<Outcome> =
+            text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        ensure!(outcomes.len() == rates.len(), "the generator has ended early: {text:?}");
+        Ok(outcomes)
+    }
+
+    /// Has the generator do a task, and returns what it prints.
+    fn run(&self, dut: Dut, task: &Task, time: Duration) -> Result<String> {
+        let (far, near) = memif_ends(self.folder, DUT_MAC);
+        let socket = self.folder.join(MEMIF_SOCKET);
+        let words = match task {
+            Task::Search => vec!["search".to_owned()],
+            Task::Rates(rates, seconds) => {
+                let rates: Vec<_> = rates.iter().map(f64::to_string).collect();
+                vec![rates.join(","), seconds.to_string()]
+            }
+        };
+        let mut all = vec!["generate-paced", &far];
+        all.extend(words.iter().map(String::as_str));
+        let generator = Generator::start(&all, None, self.folder)?;
+        let setup = Setup {
+            ports: &[(&near, ADDRESS)],
+            rules: &self.rules,
+            namespace: None,
+            folder: self.folder,
+        };
+        let mut running = dut.start(&setup)?;
+        let text = generator.result(time)?;
+        running.check()?;
+        let _ = fs::remove_file(&socket);
+        if text.is_empty() {
+            let errors = fs::read_to_string(self.folder.join("generator.err"));
+            bail!("the generator fails: {}", errors.unwrap_or_default().trim());
+        }
+        Ok(text)
+    }
+}
+
+/// All trials of one device at one rate.
+#[derive(Clone)]
+struct Figure {
+    latencies: Histogram<u64>,
+    /// The median of each trial.
+    p50_us: Samples,
+    lost: u64,
+}
+
+impl Figure {
+    fn new() -> Self {
+        Self { latencies: histogram(), p50_us: Samples::default(), lost: 0 }
+    }
+
+    fn add(&mut self, outcome: &Outcome) -> Result<()> {
+        let mut latencies = histogram();
+        for &(value, count) in &outcome.latencies {
+            latencies.saturating_record_n(value, count);
+        }
+        self.p50_us.push(microseconds(latencies.value_at_quantile(0.5)));
+        self.latencies.add(&latencies)?;
+        self.lost += outcome.due.saturating_sub(outcome.back);
+        Ok(())
+    }
+
+    fn row(&self, dut: Dut, base: Row) -> Row {
+        let at = |quantile| Some(microseconds(self.latencies.value_at_quantile(quantile)));
+        let row = Row {
+            bench: "latency",
+            case: Some(dut.name().to_owned()),
+            family: Some(4),
+            protocol: Some("udp"),
+            connections: Some(FLOWS),
+            workers: Some(1),
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: Some(microseconds(self.latencies.max())),
+            drops: Some(self.lost.to_string()),
+            ..base
+        };
+        row.spread(&self.p50_us)
+    }
+}
+
+fn microseconds(ns: u64) -> f64 {
+    ns as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_are_merged_by_their_counts() {
+        let outcome = |latencies: Vec<(u64, u64)>, due| {
+            let text = serde_json::json!({
+                "due": due, "back": 100, "latencies": latencies, "elapsed_ns": 1
+            });
+            serde_json::from_value::<Outcome>(text).unwrap()
+        };
+        let mut figure = Figure::new();
+        figure.add(&outcome(vec![(1000, 99), (9000, 1)], 100)).unwrap();
+        figure.add(&outcome(vec![(2000, 100)], 103)).unwrap();
+        let row = figure.row(Dut::Pollvsd, Row::default());
+        let close = |value: Option<f64>, expected: f64| {
+            assert!((value.unwrap() / expected - 1.0).abs() < 2e-3, "{value:?} {expected}");
+        };
+        close(row.p50_us, 2.0);
+        close(row.max_us, 9.0);
+        close(row.min, 1.0);
+        close(row.max, 2.0);
+        assert_eq!((row.drops.as_deref(), row.repeats), (Some("3"), Some(2)));
+    }
+}
