@@ -3,12 +3,14 @@
 mod dataplane;
 mod engine_loop;
 mod frames;
+mod instructions;
 mod machine;
 mod output;
 mod pick;
 mod port;
 mod sample;
 mod setup;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,9 @@ Usage: perf COMMAND [OPTIONS]
   port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
+  instructions  a fixed load on each hot path, for perf/guard to count instructions of
+                --case NAME         this one only
+                --packets N         packets of each case [4096]
 
 Figures of one row come from interleaved samples of one run: median, least and most.
 ";
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some("port") => port::run(words),
+        Some("instructions") => instructions::run(words),
         // Processes that `port` starts.
         Some("generate") => port::generate(words),
         Some("pollvsd") => port::daemon(words),
