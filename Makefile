@@ -43,6 +43,7 @@ bench:
 	@tests/packages $(BUILD_PACKAGES) dpdk-dev
 	@cargo run --locked --quiet --release -p perf -- dataplane
 	@cargo run --locked --quiet --release -p perf -- pick
+	@cargo run --locked --quiet --release -p perf -- overload
 	@cargo run --locked --quiet --release -p perf -- port
 
 guard:

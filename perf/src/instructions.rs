@@ -121,7 +121,7 @@ impl Case {
         }
         guarded_case_ends(&self.name);
         let expected = if self.load == Load::Garbage { 0 } else { packets as usize };
-        let drops = workload::drops(&counters);
+        let drops = workload::drops(&[&counters]);
         assert_eq!(forwarded, expected, "{}: {drops}", self.name);
         if drops.is_empty() {
             format!("{forwarded} forwarded")

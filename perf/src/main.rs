@@ -6,6 +6,7 @@ mod frames;
 mod instructions;
 mod machine;
 mod output;
+mod overload;
 mod pick;
 mod port;
 mod sample;
@@ -27,6 +28,9 @@ Usage: perf COMMAND [OPTIONS]
   port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
+  overload    ns per packet with a full table, ring or queue, no buffers, garbage, one flow
+                --packets N         packets in a sample [1000000]
+                --repeats N         samples of each figure [5]
   instructions  a fixed load on each hot path, for perf/guard to count instructions of
                 --case NAME         this one only
                 --packets N         packets of each case [4096]
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some("port") => port::run(words),
+        Some("overload") => overload::run(words),
         Some("instructions") => instructions::run(words),
         // Processes that `port` starts.
         Some("generate") => port::generate(words),

@@ -262,12 +262,12 @@ impl Random {
     }
 }
 
-/// Dropped frames by reason, for people: `name number` each, or nothing.
-pub(crate) fn drops(counters: &Counters) -> String {
-    let counts = DropReason::ALL.iter().map(|&reason| (reason.name(), counters.dropped(reason)));
-    let words =
-        counts.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}"));
-    words.collect::<Vec<_>>().join(", ")
+/// Frames that shards dropped, by reason, for people: `name number` each, or nothing.
+pub(crate) fn drops(shards: &[&Counters]) -> String {
+    let count = |reason| shards.iter().map(|counters| counters.dropped(reason)).sum::<u64>();
+    let counts = DropReason::ALL.iter().map(|&reason| (reason.name(), count(reason)));
+    let words = counts.filter(|(_, count)| *count > 0);
+    words.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A frame in a slot of its own, with room in front.
