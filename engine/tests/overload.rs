@@ -12,7 +12,7 @@ use std::thread;
 use common::{Crew, OUR_MAC, SERVERS, THEIR_MAC, Udp, VIP};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dataplane::connection::TableSize;
-use dataplane::counters::Counters;
+use dataplane::counters::{Counter, Counters};
 use dataplane::director::Director;
 use dataplane::frame::Frame;
 use dataplane::hash::owner_of;
@@ -75,8 +75,8 @@ fn a_full_ring_costs_only_those_whose_it_is() {
     let (crew, mut hired) = crew(2);
     let (own, foreign) = (owned_by(0, 2, 1000), owned_by(1, 2, RING_FRAMES + 300));
     for round in 1..=3_u64 {
-        for n in 0..foreign.len() {
-            crew.send(0, Udp { from: foreign[n], to: REQUEST });
+        for (n, &from) in foreign.iter().enumerate() {
+            crew.send(0, Udp { from, to: REQUEST });
             if let Some(&from) = own.get(n) {
                 crew.send(0, Udp { from, to: REQUEST });
             }
@@ -324,7 +324,7 @@ fn a_full_transmit_queue_holds_up_no_other_port() {
     for round in 1..=3 {
         assert_eq!(bench.forward(0, 800), [100, 400], "round {round}");
         assert_eq!(bench.dropped(), [(DropReason::TransmitFull, 300 * round)]);
-        let full = bench.load.queue_full.iter().map(|counter| counter.get());
+        let full = bench.load.queue_full.iter().map(Counter::get);
         assert_eq!(full.collect::<Vec<_>>(), [300 * round, 0], "at the port whose queue it is");
     }
     assert_eq!(bench.forward(800, 200), [100, 100], "with room all are sent");
