@@ -6,17 +6,18 @@ BENCH_PACKAGES = dpdk-dev iproute2 ethtool
 # Clients of ipvsadm, run as they are, and what reads manuals with care.
 CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
 
-.PHONY: help demo test oracle bench lint clean install uninstall
+.PHONY: help demo test oracle bench guard lint clean install uninstall
 
 help:
 	@echo 'make demo    real HTTP through NAT, tunnel and direct routing, in network namespaces'
 	@echo 'make test    all tests; as root also the end-to-end ones'
 	@echo 'make oracle SEED=n  random scenes in the real kernel, replayed here and compared'
 	@echo 'make bench   all benchmarks, and a report of them: perf/results/report.md'
+	@echo 'make guard   instructions per packet against the baseline (perf/guard --help)'
 	@echo 'make lint    formatting and lints'
 	@echo 'make clean   removes target/'
 	@echo 'make install, make uninstall  to and from PREFIX (/usr/local) in DESTDIR'
-	@echo 'demo, test and bench install the Debian packages they need, and say which.'
+	@echo 'demo, test, bench and guard install the Debian packages they need, and say which.'
 
 # Needs root. Makes network namespaces and removes them again.
 demo:
@@ -43,6 +44,10 @@ oracle:
 bench:
 	@tests/packages $(BUILD_PACKAGES) $(BENCH_PACKAGES)
 	@perf/bench
+
+guard:
+	@tests/packages $(BUILD_PACKAGES) valgrind
+	@perf/guard
 
 lint:
 	@tests/packages $(BUILD_PACKAGES)

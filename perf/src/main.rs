@@ -4,11 +4,13 @@ mod cps;
 mod dataplane;
 mod engine_loop;
 mod frames;
+mod instructions;
 mod latency;
 mod machine;
 mod memory;
 mod options;
 mod output;
+mod overload;
 mod pick;
 mod pktgen;
 mod pool;
@@ -19,6 +21,7 @@ mod sample;
 mod scale;
 mod setup;
 mod traffic;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -59,6 +62,12 @@ Usage: perf COMMAND [OPTIONS]
               ports and for Pktgen-DPDK)
                 --seconds N         length of a sample [2]
                 --repeats N         samples of each figure [2]
+  overload    ns per packet with a full table, ring or queue, no buffers, garbage, one flow
+                --packets N         packets in a sample [1000000]
+                --repeats N         samples of each figure [5]
+  instructions  a fixed load on each hot path, for perf/guard to count instructions of
+                --case NAME         this one only
+                --packets N         packets of each case [4096]
 
   report FOLDER  report.md and plots from what the others have written to FOLDER/*.jsonl
 
@@ -73,10 +82,12 @@ fn main() -> ExitCode {
         Some("memory") => memory::run(words),
         Some("scale") => scale::run(words),
         Some("pick") => pick::run(words),
-        Some("report") => report::run(words),
+        Some("overload") => overload::run(words),
         Some("port") => port::run(words).map_err(in_full),
         Some("latency") => latency::run(words).map_err(in_full),
         Some("pktgen") => pktgen::run(words).map_err(in_full),
+        Some("instructions") => instructions::run(words),
+        Some("report") => report::run(words),
         // Processes that these start.
         Some("fill") => memory::fill_one(words),
         Some("generate") => port::generate(words).map_err(in_full),

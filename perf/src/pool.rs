@@ -20,6 +20,7 @@ const POOL: usize = (16 << 20) / size_of::<PoolFrame>();
 
 /// A frame in a slot of the pool; like a NIC's it begins with a cache line, and where it is in its
 /// slot stands in another.
+#[derive(Clone)]
 #[repr(C, align(64))]
 pub(crate) struct PoolFrame {
     slot: [u8; SLOT],
@@ -30,6 +31,13 @@ pub(crate) struct PoolFrame {
 impl PoolFrame {
     pub(crate) fn new() -> Self {
         Self { slot: [0; SLOT], start: 0, end: 0 }
+    }
+
+    /// A frame with these bytes.
+    pub(crate) fn holding(bytes: &[u8]) -> Self {
+        let mut frame = Self::new();
+        frame.fill(bytes);
+        frame
     }
 
     /// Puts other bytes into the slot, with room in front.

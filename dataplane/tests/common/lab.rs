@@ -89,7 +89,11 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new(size: Size) -> Self {
-        let key = HashKey::new([0x1234_5678, 0x9abc_def0, 0x0fed_cba9]);
+        Self::keyed(size, HashKey::new([0x1234_5678, 0x9abc_def0, 0x0fed_cba9]))
+    }
+
+    /// With a secret of the connection hash's.
+    pub(crate) fn keyed(size: Size, key: HashKey) -> Self {
         let topology = Arc::new(topology());
         let templates = Arc::new(Templates::new(4096, key));
         let counters: Vec<_> =

@@ -36,8 +36,8 @@ pub(crate) const SERVERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr:
 pub(crate) const CLIENTS: usize = 800;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const THEIR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+pub(crate) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+pub(crate) const THEIR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 /// Servers that there is room for.
 pub(crate) const SLOTS: usize = 64;
 /// Frames that the wires hold.
@@ -229,7 +229,7 @@ const LENGTH: u16 = 8 + 18;
 
 impl Udp {
     /// As it is on a wire, checksums included.
-    fn frame(self) -> Vec<u8> {
+    pub(crate) fn frame(self) -> Vec<u8> {
         let mut frame = [&OUR_MAC.0[..], &THEIR_MAC.0, &[8, 0]].concat();
         let mut ip = vec![0x45, 0, 0, 20 + LENGTH as u8, 0, 0, 0, 0, 64, 17, 0, 0];
         ip.extend(self.from.0.octets().into_iter().chain(self.to.0.octets()));
@@ -245,7 +245,7 @@ impl Udp {
     }
 
     /// Out of a frame to the next hop whose checksums are right.
-    fn read(frame: &[u8]) -> Self {
+    pub(crate) fn read(frame: &[u8]) -> Self {
         assert_eq!((&frame[..6], &frame[6..12]), (&THEIR_MAC.0[..], &OUR_MAC.0[..]));
         let (ip, udp) = frame[14..].split_at(20);
         assert_eq!(sum(ip), 0xffff, "header checksum");
