@@ -1,5 +1,6 @@
 //! Benchmarks of pollvs. `perf --help` lists them.
 
+mod capsule;
 mod dataplane;
 mod engine_loop;
 mod frames;
@@ -9,6 +10,7 @@ mod pick;
 mod port;
 mod sample;
 mod setup;
+mod veth;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,12 @@ Usage: perf COMMAND [OPTIONS]
   port        the engine against dpdk-testpmd (macswap) on net_pcap and net_memif
                 --seconds N         length of a sample [3]
                 --repeats N         samples of each figure [3]
+  veth        the daemon against kernel routing, nft DNAT, HAProxy and nginx, in network namespaces
+                --seconds N         length of a sample [1]
+                --repeats N         samples of each figure [3]
+  capsule     the engine against the capsule framework with our dataplane in its pipeline
+                --seconds N         length of a sample [2]
+                --repeats N         samples of each figure [3]
 
 Figures of one row come from interleaved samples of one run: median, least and most.
 ";
@@ -38,6 +46,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some("port") => port::run(words),
+        Some("capsule") => capsule::run(words),
         // Processes that `port` starts.
         Some("generate") => port::generate(words),
         Some("pollvsd") => port::daemon(words),
