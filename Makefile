@@ -4,6 +4,8 @@ BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
 # Clients of ipvsadm, run as they are, and what reads manuals with care.
 CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
+# What `perf veth` compares us with, and the network that they run in.
+PEER_PACKAGES = iproute2 ethtool nginx-light nftables haproxy libnginx-mod-stream
 
 .PHONY: help demo test oracle bench lint clean install uninstall
 
@@ -39,10 +41,12 @@ oracle:
 	@tests/oracle '$(SEED)' '$(COUNT)'
 
 bench:
-	@tests/packages $(BUILD_PACKAGES) dpdk-dev
+	@tests/packages $(BUILD_PACKAGES) dpdk-dev $(PEER_PACKAGES)
 	@cargo run --locked --quiet --release -p perf -- dataplane
 	@cargo run --locked --quiet --release -p perf -- pick
 	@cargo run --locked --quiet --release -p perf -- port
+	@cargo run --locked --quiet --release -p perf -- veth
+	@cargo run --locked --quiet --release -p perf -- capsule
 
 lint:
 	@tests/packages $(BUILD_PACKAGES)

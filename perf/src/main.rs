@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some("port") => port::run(words),
+        Some("veth") => veth::run(words),
         Some("capsule") => capsule::run(words),
         // Processes that `port` starts.
         Some("generate") => port::generate(words),
