@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use tests::lab::{DIRECTOR_INSIDE, DIRECTOR_OUTSIDE, Lab, Method, VIP};
 use tests::process::{Service, must};
 use tests::requirements;
+use tests::server::RealServer;
 
 use super::load;
 use super::pollvsd::Pollvsd;
@@ -98,7 +99,7 @@ impl Dut {
     pub(super) fn start(self, lab: &Lab) -> Result<Running<'_>> {
         let method = if let Self::Pollvsd(method) = self { method } else { Method::Nat };
         lab.set_method(method)?;
-        let servers: Vec<Ipv4Addr> = lab.servers().iter().map(|server| server.address()).collect();
+        let servers: Vec<Ipv4Addr> = lab.servers().iter().map(RealServer::address).collect();
         // From here on what is done is also undone.
         let targets = if self == Self::Routing { servers.clone() } else { vec![VIP] };
         let mut running = Running { lab, targets, work: Work::Kernel };

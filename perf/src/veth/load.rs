@@ -26,7 +26,7 @@ const REQUESTERS: usize = 16;
 /// Traffic before the measurement.
 const SETTLE: Duration = Duration::from_millis(200);
 /// How long a client waits for one connection or answer before it counts it as lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sockets that take the servers' UDP packets, so that nobody answers that the port is closed.
 pub(super) fn sinks(lab: &Lab) -> Result<Vec<UdpSocket>> {
