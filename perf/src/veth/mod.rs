@@ -93,6 +93,23 @@ fn measure(options: &Options) -> Result<()> {
         output.progress(&format!("veth: no rows: {lack:#}"));
         return Ok(());
     }
+    let taken = take(&output, options)?;
+    for (place, figure) in Figure::ALL.into_iter().enumerate() {
+        let measured = || taken.iter().filter(|(_, samples)| samples[place].len() > 0);
+        for (ours, our_samples) in measured() {
+            let Some(method) = ours.method() else { continue };
+            for (peer, samples) in measured().filter(|(peer, _)| peer.method().is_none()) {
+                let row = figure.row(method, &our_samples[place]);
+                output.row(&row.against(peer.name(), &our_samples[place], &samples[place]));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes all samples, in turn. The laboratory is gone before a row is printed: whoever has closed
+/// standard output would end us with the namespaces still there.
+fn take(output: &Output, options: &Options) -> Result<Vec<(Dut, [Samples; 3])>> {
     let lab = Lab::new().context("the laboratory (it needs root)")?;
     write_big_file(lab.directory(), FILE_MIB)?;
     // Without offsets of their own for each address: a client's ports are used again while servers
@@ -100,7 +117,7 @@ fn measure(options: &Options) -> Result<()> {
     lab.client().set("ipv4/tcp_timestamps", "2")?;
     lab.director().set("ipv4/tcp_timestamps", "2")?;
     let _sinks = load::sinks(&lab)?;
-    let present: Vec<Dut> = Dut::ALL
+    let mut taken: Vec<(Dut, [Samples; 3])> = Dut::ALL
         .into_iter()
         .filter(|dut| {
             let lack = dut.lack();
@@ -109,11 +126,11 @@ fn measure(options: &Options) -> Result<()> {
             }
             lack.is_none()
         })
+        .map(|dut| (dut, Default::default()))
         .collect();
-    let mut samples: Vec<[Samples; 3]> = vec![Default::default(); present.len()];
     let window = Duration::from_secs_f64(options.seconds);
     for round in 1..=options.repeats {
-        for (dut, samples) in present.iter().zip(&mut samples) {
+        for (dut, samples) in &mut taken {
             let mut told = format!("veth: {round} of {}: {}", options.repeats, dut.name());
             let running = dut.start(&lab).with_context(|| dut.name())?;
             for (figure, samples) in Figure::ALL.into_iter().zip(samples) {
@@ -133,17 +150,7 @@ fn measure(options: &Options) -> Result<()> {
             output.progress(&told);
         }
     }
-    for (place, figure) in Figure::ALL.into_iter().enumerate() {
-        let measured = || present.iter().zip(&samples).filter(|(_, s)| s[place].len() > 0);
-        for (ours, our_samples) in measured() {
-            let Some(method) = ours.method() else { continue };
-            for (peer, samples) in measured().filter(|(peer, _)| peer.method().is_none()) {
-                let row = figure.row(method, &our_samples[place]);
-                output.row(&row.against(peer.name(), &our_samples[place], &samples[place]));
-            }
-        }
-    }
-    Ok(())
+    Ok(taken)
 }
 
 /// Sleeps, and fails soon after a signal.
