@@ -2,7 +2,7 @@
 
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
-BENCH_PACKAGES = dpdk-dev iproute2 ethtool
+BENCH_PACKAGES = dpdk-dev $(LAB_PACKAGES) nftables haproxy libnginx-mod-stream
 # Clients of ipvsadm, run as they are, and what reads manuals with care.
 CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
 

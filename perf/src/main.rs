@@ -1,5 +1,6 @@
 //! Benchmarks of pollvs. `perf --help` lists them.
 
+mod capsule;
 mod cps;
 mod dataplane;
 mod engine_loop;
@@ -21,6 +22,7 @@ mod sample;
 mod scale;
 mod setup;
 mod traffic;
+mod veth;
 mod workload;
 
 use std::process::ExitCode;
@@ -68,10 +70,17 @@ Usage: perf COMMAND [OPTIONS]
   instructions  a fixed load on each hot path, for perf/guard to count instructions of
                 --case NAME         this one only
                 --packets N         packets of each case [4096]
+  veth        the daemon against kernel routing, nft DNAT, HAProxy and nginx, in network namespaces
+                --seconds N         length of a sample [1]
+                --repeats N         samples of each figure [3]
+  capsule     the engine against the capsule framework with our dataplane in its pipeline
+                --seconds N         length of a sample [2]
+                --repeats N         samples of each figure [3]
 
   report FOLDER  report.md and plots from what the others have written to FOLDER/*.jsonl
 
---json has every benchmark print an object a line, for programs. Figures of one row come from interleaved samples of one run: median, least and most.
+--json has every benchmark print an object a line, for programs. Figures of one row come from
+interleaved samples of one run: median, least and most.
 ";
 
 fn main() -> ExitCode {
@@ -86,6 +95,8 @@ fn main() -> ExitCode {
         Some("port") => port::run(words).map_err(in_full),
         Some("latency") => latency::run(words).map_err(in_full),
         Some("pktgen") => pktgen::run(words).map_err(in_full),
+        Some("veth") => veth::run(words),
+        Some("capsule") => capsule::run(words),
         Some("instructions") => instructions::run(words),
         Some("report") => report::run(words),
         // Processes that these start.
