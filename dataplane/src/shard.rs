@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
 
 use arrayvec::ArrayVec;
 
@@ -137,6 +138,12 @@ impl<F: Frame> Shard<F> {
         let hop = self.common.topology.next_hop(address).filter(|hop| hop.address == address);
         let key = hop.ok_or(DropReason::NoRoute)?;
         self.common.neighbours.fix(Tick(0), &self.common.topology, key, mac)
+    }
+
+    /// Where the memory of the shard's large tables is, as addresses, for a host that knows how to
+    /// make such memory faster.
+    pub fn memory(&self) -> impl Iterator<Item = Range<usize>> {
+        self.v4.connections.memory().into_iter().chain(self.v6.connections.memory())
     }
 
     /// Connections in the shard's tables.

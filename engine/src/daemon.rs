@@ -30,6 +30,7 @@ use crate::machine::{Machine, rule_words};
 use crate::port::dpdk::{
     Device, DpdkPorts, Eal, EalConfig, FrameMemory, Hugepages, PortSet, PortSetConfig, StartedPort,
 };
+use crate::port::huge_pages::hold_in_large_pages;
 use crate::say::{complain, say};
 use crate::validate::PortFacts;
 use crate::worker::Worker;
@@ -227,6 +228,9 @@ impl Plan {
         let counters = Arc::clone(&self.counters[n]);
         let (topology, templates) = (Arc::clone(&self.topology), Arc::clone(&self.templates));
         let mut shard = Shard::new(&self.shards[n], topology, counters, templates);
+        if let Err(error) = hold_in_large_pages(shard.memory()) {
+            say(format_args!("pollvsd: tables are not in 2 MiB pages, which is slower: {error}"));
+        }
         for fixed in &config.static_neighbours {
             shard
                 .fix_neighbour(fixed.address, fixed.mac)

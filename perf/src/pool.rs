@@ -16,7 +16,7 @@ use crate::traffic::{Client, Traffic};
 
 const SLOT: usize = 256;
 const HEADROOM: usize = 64;
-const POOL: usize = (16 << 20) / size_of::<PoolFrame>();
+const POOL: usize = (16 << 20) / size_of::<PoolFrame>() / BURST * BURST;
 
 /// A frame in a slot of the pool; like a NIC's it begins with a cache line, and where it is in its
 /// slot stands in another.

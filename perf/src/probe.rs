@@ -7,6 +7,7 @@
 use dataplane::BURST;
 use dataplane::frame::Frame;
 use dataplane::packet::checksum;
+use engine::port::huge_pages::hold_in_large_pages;
 use engine::port::prefetch::prefetch;
 use wide::u16x8;
 
@@ -86,10 +87,19 @@ impl Probe {
     /// A table that so many connections fill by half.
     pub(crate) fn new(connections: u32) -> Self {
         let buckets = (connections as usize * 2).div_ceil(SLOTS);
+        let buckets = vec![Bucket { tags: [0; SLOTS], records: [NONE; SLOTS] }; buckets];
+        let mut records = vec![Record::default(); connections as usize];
+        let memory = |start: usize, length| start..start + length;
+        let tables = [
+            memory(buckets.as_ptr().addr(), size_of_val(&*buckets)),
+            memory(records.as_ptr().addr(), size_of_val(&*records)),
+        ];
+        hold_in_large_pages(tables.into_iter()).expect("a kernel with 2 MiB pages");
+        records.clear();
         let outer = [69, 0, 0, 0, 0, 0, 0, 0, 64, 4, 0, 0, 10, 1, 255, 254, 10, 1, 0, 1];
         Self {
-            buckets: vec![Bucket { tags: [0; SLOTS], records: [NONE; SLOTS] }; buckets],
-            records: Vec::with_capacity(connections as usize),
+            buckets,
+            records,
             servers: vec![Server::default(); 1],
             outer,
             outer_sum: checksum::sum(&outer),

@@ -19,6 +19,8 @@ use dataplane::template::Templates;
 use dataplane::time::Tick;
 use dataplane::verdict::{PortId, ShardId};
 
+use engine::port::huge_pages::hold_in_large_pages;
+
 use crate::frames::{DUT_MAC, GENERATOR_MAC, PORT};
 use crate::traffic;
 
@@ -135,6 +137,7 @@ impl World {
         let counters = Arc::new(Counters::new(setup.slots()));
         let (topology, templates) = (Arc::clone(&self.topology), Arc::clone(&self.templates));
         let mut shard = Shard::new(&config, topology, Arc::clone(&counters), templates);
+        hold_in_large_pages(shard.memory()).expect("a kernel with 2 MiB pages");
         let servers = (0..setup.servers).map(|n| traffic::server(setup.family, n));
         for hop in servers.chain([router(setup.family)]) {
             shard.fix_neighbour(hop, GENERATOR_MAC).expect("an on-link neighbour");

@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::ops::Range;
 
 use super::record::Connection;
 use super::tags::{SLOTS, Tags};
@@ -109,6 +110,16 @@ impl<A: Network> Table<A> {
             untouched: 0,
             key,
         }
+    }
+
+    /// Where the table's memory is, as addresses.
+    #[must_use]
+    pub fn memory(&self) -> [Range<usize>; 2] {
+        fn addresses<T>(slice: &[T]) -> Range<usize> {
+            let start = slice.as_ptr().addr();
+            start..start + size_of_val(slice)
+        }
+        [addresses(&self.buckets), addresses(&self.records)]
     }
 
     /// Connections in the table.

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+pub mod huge_pages;
 pub mod memory;
 pub mod prefetch;
 
