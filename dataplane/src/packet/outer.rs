@@ -12,7 +12,7 @@ const LENGTH6: usize = 40;
 pub struct OuterTemplate {
     bytes: [u8; LENGTH6],
     length: u8,
-    /// Of an IPv4 header's words.
+    /// Of an IPv4 header's addresses, as words whose lowest byte comes first.
     sum: u32,
 }
 
@@ -33,10 +33,10 @@ impl OuterTemplate {
         let bytes = &mut template.bytes;
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                bytes[0] = 0x45;
                 Ipv4Addr::set_source(bytes, source);
                 Ipv4Addr::set_destination(bytes, destination);
-                template.sum = u32::from(checksum::fold(checksum::sum(&bytes[..LENGTH4])));
+                let sum = checksum::fold(checksum::sum(&bytes[12..LENGTH4]));
+                template.sum = u32::from(sum.swap_bytes());
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 template.length = LENGTH6 as u8;
@@ -89,20 +89,22 @@ impl OuterTemplate {
         let (fragment, identification) =
             if inner.dont_fragment { (ipv4::DONT_FRAGMENT, 0) } else { (0, identification) };
         let total_length = inner_length + LENGTH4 as u16;
-        let sum = u64::from(self.sum)
-            + u64::from(tos)
-            + u64::from(total_length)
-            + u64::from(identification)
-            + u64::from(fragment)
-            + (u64::from(inner.ttl) << 8 | u64::from(protocol));
-        header.copy_from_slice(&self.bytes[..LENGTH4]);
-        header[1] = tos;
-        write_u16(header, 2, total_length);
-        write_u16(header, 4, identification);
-        write_u16(header, 6, fragment);
-        header[8] = inner.ttl;
-        header[9] = protocol;
-        write_u16(header, 10, !checksum::fold(sum));
+        // The header as three words whose lowest byte comes first: fields are turned round. Sums do
+        // not depend on the order of bytes (RFC 1071 section 2).
+        let wire = |field: u16| u64::from(field.swap_bytes());
+        let first = 0x45
+            | u64::from(tos) << 8
+            | wire(total_length) << 16
+            | wire(identification) << 32
+            | wire(fragment) << 48;
+        let second = u64::from(inner.ttl) | u64::from(protocol) << 8;
+        let sum = u64::from(self.sum) + (first & 0xffff_ffff) + (first >> 32) + second;
+        let second = second | u64::from(!checksum::fold(sum)) << 16;
+        let (source, destination) = self.bytes[12..LENGTH4].split_at(4);
+        header[..8].copy_from_slice(&first.to_le_bytes());
+        header[8..12].copy_from_slice(&(second as u32).to_le_bytes());
+        header[12..16].copy_from_slice(source);
+        header[16..].copy_from_slice(destination);
     }
 
     fn write6(&self, l3: &mut [u8], tos: u8, inner: Inner, inner_length: u16, protocol: u8) {
