@@ -234,3 +234,7 @@ pub(crate) fn write_u16(bytes: &mut [u8], at: usize, value: u16) {
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "usual_tests.rs"]
+mod usual_tests;
