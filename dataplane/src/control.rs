@@ -7,6 +7,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
+use crate::carry::{Translate, send_to_server};
 use crate::common::Common;
 use crate::connection::{Connection, RecordId};
 use crate::forward;
@@ -15,7 +16,7 @@ use crate::lane::Lane;
 use crate::packet::ethernet::{self, Link};
 use crate::packet::icmp::{self, Icmp, Quote};
 use crate::packet::{Header, Network, Packet, ndp};
-use crate::process::{Refused, Translate, send_to_server};
+use crate::process::Refused;
 use crate::service::Method;
 use crate::shard::Shard;
 use crate::time::Tick;

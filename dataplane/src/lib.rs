@@ -6,7 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`shard`], `common`, `lane`, `server` | what one worker owns |
-//! | `process` | the packet path |
+//! | `process`, `carry` | the packet path |
 //! | `open`, [`template`] | connections made, replaced, kept with their server |
 //! | `answer`, `control`, `resolve` | what the director says itself; ICMP; ARP and NDP |
 //! | [`packet`] | headers: checked, read, rewritten |
@@ -26,6 +26,7 @@ extern crate alloc;
 pub mod address;
 mod address_set;
 mod answer;
+mod carry;
 pub mod command;
 mod common;
 pub mod connection;

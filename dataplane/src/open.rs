@@ -4,6 +4,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address_set::Role;
+use crate::carry::request;
 use crate::common::Common;
 use crate::connection::state::{Direction, State};
 use crate::connection::{Connection, Flags, RecordId};
@@ -13,7 +14,7 @@ use crate::hash::ClientHash;
 use crate::lane::{FTP, FTP_DATA, Lane, Staged};
 use crate::neighbour::NeighbourId;
 use crate::packet::{Header, Network, Packet, protocol};
-use crate::process::{Refused, request};
+use crate::process::Refused;
 use crate::roster::{Load, Persistence, Roster, ServerId};
 use crate::schedule::Query;
 use crate::service::{ClientMask, Method, ServiceKey};
