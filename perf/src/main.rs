@@ -2,10 +2,11 @@
 
 mod capsule;
 mod cps;
+mod daemon;
 mod dataplane;
+mod drops;
 mod engine_loop;
 mod frames;
-mod instructions;
 mod latency;
 mod machine;
 mod memory;
@@ -17,15 +18,17 @@ mod pktgen;
 mod pool;
 mod port;
 mod probe;
+mod process;
 mod report;
 mod sample;
 mod scale;
 mod setup;
 mod traffic;
 mod veth;
-mod workload;
 
 use std::process::ExitCode;
+
+use anyhow::anyhow;
 
 const HELP: &str = "\
 perf: benchmarks of pollvs
@@ -67,9 +70,6 @@ Usage: perf COMMAND [OPTIONS]
   overload    ns per packet with a full table, ring or queue, no buffers, garbage, one flow
                 --packets N         packets in a sample [1000000]
                 --repeats N         samples of each figure [5]
-  instructions  a fixed load on each hot path, for perf/guard to count instructions of
-                --case NAME         this one only
-                --packets N         packets of each case [4096]
   veth        the daemon against kernel routing, nft DNAT, HAProxy and nginx, in network namespaces
                 --seconds N         length of a sample [1]
                 --repeats N         samples of each figure [3]
@@ -92,35 +92,26 @@ fn main() -> ExitCode {
         Some("scale") => scale::run(words),
         Some("pick") => pick::run(words),
         Some("overload") => overload::run(words),
-        Some("port") => port::run(words).map_err(in_full),
-        Some("latency") => latency::run(words).map_err(in_full),
-        Some("pktgen") => pktgen::run(words).map_err(in_full),
+        Some("port") => port::run(words),
+        Some("latency") => latency::run(words),
+        Some("pktgen") => pktgen::run(words),
         Some("veth") => veth::run(words),
         Some("capsule") => capsule::run(words),
-        Some("instructions") => instructions::run(words),
         Some("report") => report::run(words),
         // Processes that these start.
         Some("fill") => memory::fill_one(words),
-        Some("generate") => port::generate(words).map_err(in_full),
-        Some("generate-paced") => latency::generate(words).map_err(in_full),
-        Some("pollvsd") => port::daemon(words),
-        Some("--help" | "-h") | None => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Some(other) => Err(format!("unknown command {other:?}; see perf --help")),
+        Some("generate") => port::generate(words),
+        Some("generate-paced") => latency::generate(words),
+        Some("pollvsd") => daemon::run(words),
+        Some("--help" | "-h") | None => output::print(HELP.trim_end()),
+        Some(other) => Err(anyhow!("unknown command {other:?}; see perf --help")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("perf: {error}");
+            output::progress(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and what it comes from.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn in_full(error: anyhow::Error) -> String {
-    format!("{error:#}")
 }

@@ -244,7 +244,8 @@ fn multiply_fold(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::{Client, Kind, Traffic};
+    use crate::frames::Client;
+    use crate::traffic::{Kind, Traffic};
     use dataplane::service::{Family, Protocol};
 
     #[test]
