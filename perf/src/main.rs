@@ -37,7 +37,7 @@ Usage: perf COMMAND [OPTIONS]
 
   dataplane   ns per packet of the dataplane alone, and allocations per packet
                 --family 4|6        [both]
-                --method dr|ipip|nat  [all]
+                --method LIST     dr, ipip and nat [all]
                 --connections LIST  [1024,65536,1048576,4194304; IPv6 1024,1048576]
                 --packets N         packets in a sample [1048576]
                 --repeats N         samples of each figure [5]
@@ -46,7 +46,7 @@ Usage: perf COMMAND [OPTIONS]
   memory      bytes per connection
                 --family 4|6, --connections LIST [1048576,4194304], --repeats N [1]
   scale       Mpps of 1 to N workers on cores of their own
-                --family 4|6 [4], --method dr|ipip|nat [ipip]
+                --family 4|6 [4], --method LIST [ipip]
                 --connections LIST  of each worker [65536,1048576]
                 --seconds N [0.5], --repeats N [5]
   pick        ns for a scheduler's choice of a server
@@ -54,21 +54,21 @@ Usage: perf COMMAND [OPTIONS]
   port        the engine against dpdk-testpmd (macswap) on net_pcap, net_memif and,
               as root, net_af_xdp over a veth in namespaces of its own
                 --ports LIST        [net_pcap,net_memif,net_af_xdp]
-                --method METHOD     dr, ipip or nat [dr]
-                --seconds N         length of a sample [3]
+                --method LIST       dr, ipip and nat [dr]
+                --seconds N         length of a sample [2]
                 --repeats N         samples of each figure [3]
   latency     microseconds from the moment a frame is due at the generator until it
               is back, over net_memif, at parts of the highest rate without losses
-                --methods LIST      [dr,nat]
+                --method LIST       [dr,nat]
                 --loads LIST        percent [10,50,80,95]
                 --seconds N         length of a sample [2]
                 --repeats N         samples of each figure [2]
   pktgen      dpdk-testpmd as generator over net_memif (see perf/pktgen/ for real
               ports and for Pktgen-DPDK)
-                --seconds N         length of a sample [2]
+                --seconds N         length of a sample [1]
                 --repeats N         samples of each figure [2]
   overload    ns per packet with a full table, ring or queue, no buffers, garbage, one flow
-                --packets N         packets in a sample [1000000]
+                --packets N         packets in a sample [1048576]
                 --repeats N         samples of each figure [5]
   veth        the daemon against kernel routing, nft DNAT, HAProxy and nginx, in network namespaces
                 --seconds N         length of a sample [1]

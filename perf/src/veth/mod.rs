@@ -131,10 +131,17 @@ fn take(options: &Options) -> Result<Vec<(Dut, [Samples; 3])>> {
                     Figure::Bulk => load::bulk(&lab, &running.targets, window),
                     Figure::Http => load::http(&lab, &running.targets, window),
                 };
-                let value = value.with_context(|| format!("{}, {}", dut.name(), figure.name()));
-                let value = value.with_context(|| running.said())?;
-                told += &format!("  {} {value:.2}", figure.name());
-                samples.push(value);
+                match value.with_context(|| running.said()) {
+                    Ok(value) => {
+                        told += &format!("  {} {value:.2}", figure.name());
+                        samples.push(value);
+                    }
+                    // On a busy machine a sample may fail; the others are still worth having.
+                    Err(error) => {
+                        interrupt::check()?;
+                        progress(&format!("veth: {}, {}: {error:#}", dut.name(), figure.name()));
+                    }
+                }
             }
             progress(&told);
         }
