@@ -120,7 +120,10 @@ impl Ends<'_> {
         let ports = &[(self.device.as_str(), ADDRESS)];
         let mut running = dut.start(&Setup { ports, rules, namespace: near, folder })?;
         let text = generator.result(time);
-        running.check()?;
+        // Only then: net_memif's driver may crash a process whose peer goes away, as ours has now.
+        if text.is_err() {
+            running.check()?;
+        }
         // Only a memif has one.
         let _ = fs::remove_file(folder.join(MEMIF_SOCKET));
         text
