@@ -3,17 +3,20 @@
 
 use std::hint::black_box;
 
+use anyhow::Result;
 use dataplane::BURST;
 use dataplane::service::{Method, Protocol};
 use dataplane::time::Tick;
 use dataplane::verdict::Verdict;
 
+use crate::drops;
+use crate::frames::Client;
 use crate::options::Options;
-use crate::output::{Output, Row};
-use crate::pool::{Nowhere, Pool, check_no_drops};
+use crate::output::{Output, Row, progress};
+use crate::pool::{Nowhere, Pool};
 use crate::sample::Samples;
 use crate::setup::{self, Setup};
-use crate::traffic::{Client, Kind, Traffic};
+use crate::traffic::{Kind, Traffic};
 
 const SCHEDULERS: [(&str, u32); 7] =
     [("rr", 2), ("rr", 10), ("rr", 100), ("lc", 100), ("wlc", 100), ("sh", 100), ("mh", 100)];
@@ -22,16 +25,16 @@ const CONNECTIONS: u32 = 1 << 20;
 /// Seconds after which no connection is left that nobody answers.
 const FORGOTTEN_S: u32 = 3600;
 
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let options = Options { repeats: 3, ..Options::default() };
     let options = options.parse(&["family", "connections", "repeats"], words)?;
     let mut output = Output::start(
         options.is_json,
         "cps: new connections per second, one core, no I/O; writing the frames is taken off",
-    );
+    )?;
     let mut pool = Pool::new();
     for &family in &options.families {
-        output.progress(&format!("cps, IPv{}", setup::family_number(family)));
+        progress(&format!("cps, IPv{}", setup::family_number(family)));
         for &connections in options.connections.as_deref().unwrap_or(&[CONNECTIONS]) {
             for (scheduler, servers) in SCHEDULERS {
                 let setup = Setup {
@@ -39,7 +42,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
                     servers,
                     ..Setup::one(family, Method::Direct, Protocol::Tcp, connections)
                 };
-                output.row(&measure(&mut pool, setup, options.repeats));
+                output.row(&measure(&mut pool, setup, options.repeats))?;
             }
         }
     }
@@ -83,7 +86,7 @@ fn measure(pool: &mut Pool, setup: Setup, repeats: u32) -> Row {
             allocations += allocated.count_total;
         }
     }
-    check_no_drops(&counters);
+    drops::check_none(&counters);
     Row {
         bench: "cps",
         method: Some(setup::method_name(method)),

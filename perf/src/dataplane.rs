@@ -6,43 +6,46 @@
 
 use std::hint::black_box;
 
+use anyhow::Result;
 use dataplane::BURST;
 use dataplane::service::{Family, Method, Protocol};
 use dataplane::shard::Shard;
 use dataplane::time::Tick;
 use dataplane::verdict::Verdict;
 
+use crate::drops;
 use crate::engine_loop;
+use crate::frames::Client;
 use crate::options::Options;
-use crate::output::{Output, Row};
-use crate::pool::{Cost, Nowhere, Pool, PoolFrame, Random, check_no_drops};
+use crate::output::{Output, Row, progress};
+use crate::pool::{Cost, Nowhere, Pool, PoolFrame, Random};
 use crate::probe::Probe;
 use crate::sample::Samples;
 use crate::setup::{self, Setup};
-use crate::traffic::{Client, Kind, Traffic};
+use crate::traffic::{Kind, Traffic};
 
 const CONNECTIONS: [u32; 4] = [1 << 10, 1 << 16, 1 << 20, 1 << 22];
 const CONNECTIONS6: [u32; 2] = [1 << 10, 1 << 20];
 
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let known = ["family", "method", "connections", "packets", "repeats"];
     let options = Options::default().parse(&known, words)?;
     let mut output = Output::start(
         options.is_json,
         "dataplane: one core, no I/O, random connections; writing the frames is taken off",
-    );
+    )?;
     let mut bench = Bench { pool: Pool::new(), random: Random(1), options: &options };
     for &family in &options.families {
         let usual = if family == Family::V4 { &CONNECTIONS[..] } else { &CONNECTIONS6 };
         for &connections in options.connections.as_deref().unwrap_or(usual) {
             let number = setup::family_number(family);
-            output.progress(&format!("dataplane, IPv{number}, {connections} connections"));
+            progress(&format!("dataplane, IPv{number}, {connections} connections"));
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 let is_probed = family == Family::V4;
                 let mut probe = is_probed.then(|| bench.probe(protocol, connections));
                 for &method in &options.methods {
                     let setup = Setup::one(family, method, protocol, connections);
-                    bench.measure(setup, probe.as_mut(), &mut output);
+                    bench.measure(setup, probe.as_mut(), &mut output)?;
                 }
             }
         }
@@ -58,7 +61,7 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
             case: Some(case),
             allocations: Some(allocations),
             ..Row::default()
-        });
+        })?;
     }
     Ok(())
 }
@@ -71,20 +74,25 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// A shard full of established connections: rows for requests, and under NAT for replies.
-    fn measure(&mut self, setup: Setup, mut probe: Option<&mut Probe>, output: &mut Output) {
+    fn measure(
+        &mut self,
+        setup: Setup,
+        mut probe: Option<&mut Probe>,
+        output: &mut Output,
+    ) -> Result<()> {
         let Setup { family, method, protocol, table, .. } = setup;
         let (mut shard, counters) = setup.shard();
         let requests = Traffic::new(family, protocol, Kind::Request);
         let replies = Traffic::new(family, protocol, Kind::Reply);
-        fill(&mut self.pool, &mut shard, family, protocol, &(0..table).map(Client::numbered));
-        assert_eq!(shard.connections(), table);
-        output.row(&self.row(setup, None, &requests, &mut shard, probe.as_deref_mut()));
+        self.pool.fill(&mut shard, setup, &(0..table).map(Client::numbered));
+        output.row(&self.row(setup, None, &requests, &mut shard, probe.as_deref_mut()))?;
         if method == Method::Nat {
             let clients = (0..table).map(Client::numbered);
             self.pool.visit(&mut shard, &replies, clients);
-            output.row(&self.row(setup, Some("reply"), &replies, &mut shard, probe));
+            output.row(&self.row(setup, Some("reply"), &replies, &mut shard, probe))?;
         }
-        check_no_drops(&counters);
+        drops::check_none(&counters);
+        Ok(())
     }
 
     fn row(
@@ -151,18 +159,5 @@ impl Bench<'_> {
         );
         assert_eq!(probe.connections(), connections as usize);
         probe
-    }
-}
-
-/// Has clients open their connections and go on with them once.
-pub(crate) fn fill(
-    pool: &mut Pool,
-    shard: &mut Shard<PoolFrame>,
-    family: Family,
-    protocol: Protocol,
-    clients: &(impl ExactSizeIterator<Item = Client> + Clone),
-) {
-    for kind in [Kind::Opening, Kind::Request] {
-        pool.visit(shard, &Traffic::new(family, protocol, kind), clients.clone());
     }
 }

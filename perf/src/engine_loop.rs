@@ -9,10 +9,9 @@ use dataplane::service::{Family, Method, Protocol};
 use dataplane::time::Tick;
 use dataplane::verdict::{DropReason, PortId};
 use engine::clock::Clock;
-use engine::handoff::Handoff;
-use engine::load::Load;
+use engine::links::links;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
-use engine::worker::{Idle, Links, Worker};
+use engine::worker::{Idle, Worker};
 
 use crate::frames::{self, DUT_MAC};
 use crate::setup::Setup;
@@ -41,24 +40,17 @@ pub(crate) fn measure() -> Allocations {
     let (to_worker, incoming) = bounded(FLOWS as usize);
     let (outgoing, from_worker) = bounded(FLOWS as usize);
     let ports = MemoryPorts::new(vec![(incoming, outgoing)]);
-    // Nobody sends commands or addresses: the channels only have to stay open.
-    let (_commands, commands) = bounded(1);
-    let (_learned, learned) = bounded(1);
-    let links = Links {
-        handoff: Handoff::mesh(1).remove(0),
-        commands,
-        learned,
-        peers: Vec::new(),
-        stop: Arc::new(AtomicBool::new(false)),
-        load: Arc::new(Load::new(1)),
-    };
+    // Nobody sends commands: the channel only has to stay open.
+    let (_commands, mut ends) = links(1, 1, &Arc::new(AtomicBool::new(false)));
+    let links = ends.remove(0);
     let worker =
         Worker::new(shard, ports, links, Arc::clone(&counters), Clock::start(), Idle::Spin);
     let mut bench = Bench { worker, to_worker, from_worker, now: Tick(1) };
 
     // Frames are made outside the count, and the first round makes the connections.
+    let frames = frames::udp(DUT_MAC, FLOWS);
     let round = || -> Vec<MemoryFrame> {
-        (0..FLOWS).map(|flow| MemoryFrame::new(PortId(0), &frames::udp(DUT_MAC, flow))).collect()
+        frames.iter().map(|frame| MemoryFrame::new(PortId(0), frame)).collect()
     };
     bench.forward(round());
     let mut under_load = 0;

@@ -1,23 +1,33 @@
-//! The hot paths under a fixed load and without a clock, for `perf/guard`, which counts their
-//! instructions.
+//! `perf-instructions PACKETS [CASE]`: the hot paths under a fixed load and without a clock, for
+//! `perf/guard`, which counts their instructions. A program of its own, so that no other benchmark
+//! moves the figures.
 //!
 //! Callgrind collects between entry to and return from [`guarded_process`], and writes a part of
 //! its file at each return from [`guarded_case_ends`]. Both are functions of their own whatever
 //! the optimiser does around them, so what it inlines below or merges elsewhere changes nothing.
 
-use std::hint::black_box;
-use std::sync::Arc;
+#![expect(dead_code, reason = "the modules have more than is needed here")]
 
+mod drops;
+mod frames;
+mod pool;
+mod setup;
+mod traffic;
+
+use std::hint::black_box;
+
+use anyhow::{Context, Result, ensure};
 use dataplane::BURST;
-use dataplane::counters::Counters;
 use dataplane::service::{Family, Method, Protocol};
 use dataplane::shard::Shard;
 use dataplane::time::Tick;
 use dataplane::verdict::Verdict;
 
-use crate::pool::{Nowhere, PoolFrame};
-use crate::setup;
-use crate::workload::{self, Random, SERVER_SLOTS, Service, Tcp};
+use drops::Drops;
+use frames::Client;
+use pool::{Nowhere, Pool, PoolFrame, Random};
+use setup::Setup;
+use traffic::{Kind, Traffic, garbage};
 
 /// Connections that are there before the load.
 const CONNECTIONS: u32 = 1024;
@@ -36,21 +46,18 @@ enum Load {
 struct Case {
     name: String,
     load: Load,
-    service: Service,
+    setup: Setup,
 }
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |name: String, load, service| cases.push(Case { name, load, service });
-    let usual = |method, protocol, family| Service {
-        method,
-        protocol,
-        family,
-        scheduler: "rr",
-        servers: 1,
-        connections: 2 * CONNECTIONS,
+    let mut add = |name: &str, load, setup: Setup| {
+        let Setup { protocol, family, .. } = setup;
+        let (protocol, family) = (setup::protocol_name(protocol), setup::family_number(family));
+        cases.push(Case { name: format!("{name}-{protocol}-{family}"), load, setup });
     };
-    let families = [(Family::V4, 4), (Family::V6, 6)];
+    const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+    let usual = |family, method, protocol| Setup::one(family, method, protocol, 2 * CONNECTIONS);
     let ways = [
         ("dr", Method::Direct, Load::Request),
         ("ipip", Method::Tunnel, Load::Request),
@@ -59,34 +66,34 @@ fn cases() -> Vec<Case> {
     ];
     for (way, method, load) in ways {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            for (family, number) in families {
-                let name = format!("{way}-{}-{number}", setup::protocol_name(protocol));
-                add(name, load, usual(method, protocol, family));
+            for family in FAMILIES {
+                add(way, load, usual(family, method, protocol));
             }
         }
     }
     for scheduler in ["rr", "wlc"] {
-        for (family, number) in families {
-            let service = usual(Method::Direct, Protocol::Tcp, family);
-            let service = Service { scheduler, servers: 100, connections: MAX_PACKETS, ..service };
-            add(format!("new-{scheduler}-tcp-{number}"), Load::New, service);
+        for family in FAMILIES {
+            let setup = usual(family, Method::Direct, Protocol::Tcp);
+            let setup = Setup { scheduler, servers: 100, table: MAX_PACKETS, ..setup };
+            add(&format!("new-{scheduler}"), Load::New, setup);
         }
     }
-    for (family, number) in families {
-        let service = usual(Method::Direct, Protocol::Udp, family);
-        add(format!("garbage-{number}"), Load::Garbage, service);
+    for family in FAMILIES {
+        add("garbage", Load::Garbage, usual(family, Method::Direct, Protocol::Udp));
     }
     cases
 }
 
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
-    let (wanted, packets) = parse(words)?;
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let packets = words.next().and_then(|word| word.parse().ok());
+    let packets: u32 = packets.context("usage: perf-instructions PACKETS [CASE]")?;
+    let is_sound = packets > 0 && packets <= MAX_PACKETS && packets.is_multiple_of(BURST as u32);
+    ensure!(is_sound, "packets are a multiple of {BURST}, at most {MAX_PACKETS}");
     let mut cases = cases();
-    if let Some(name) = wanted {
+    if let Some(name) = words.next() {
         cases.retain(|case| case.name == name);
-        if cases.is_empty() {
-            return Err(format!("no case {name:?}; without --case all run, and are named"));
-        }
+        ensure!(!cases.is_empty(), "no case {name:?}; without one all run, and are named");
     }
     for case in &cases {
         println!("{} {}", case.name, case.run(packets));
@@ -97,23 +104,33 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
 impl Case {
     /// Has so many packets judged, and says what became of them.
     fn run(&self, packets: u32) -> String {
-        let service = &self.service;
-        let counters = Arc::new(Counters::new(SERVER_SLOTS));
-        let mut shard = service.shard(0, 1, false, Arc::clone(&counters));
+        let Setup { family, protocol, .. } = self.setup;
+        let (mut shard, counters) = self.setup.shard();
         if self.load != Load::New {
-            service.open(&mut shard, CONNECTIONS);
+            let clients = (0..CONNECTIONS).map(Client::numbered);
+            Pool::new().fill(&mut shard, self.setup, &clients);
         }
+        let traffic = Traffic::new(
+            family,
+            protocol,
+            match self.load {
+                Load::Reply => Kind::Reply,
+                Load::New => Kind::Opening,
+                Load::Request | Load::Garbage => Kind::Request,
+            },
+        );
         let mut random = Random(1);
-        let mut burst = vec![PoolFrame::holding(&[]); BURST];
+        let mut burst = vec![PoolFrame::new(); BURST];
         let mut forwarded = 0;
         for first in (0..packets).step_by(BURST) {
             for (frame, number) in burst.iter_mut().zip(first..) {
-                frame.fill(&match self.load {
-                    Load::Request => service.request(random.below(CONNECTIONS), Tcp::Data),
-                    Load::Reply => service.reply(random.below(CONNECTIONS), Tcp::Data),
-                    Load::New => service.request(number, Tcp::Syn),
-                    Load::Garbage => workload::garbage(service, &mut random),
-                });
+                let number =
+                    if self.load == Load::New { number } else { random.below(CONNECTIONS) };
+                let mut bytes = traffic.frame(Client::numbered(number));
+                if self.load == Load::Garbage {
+                    bytes = garbage(bytes, &mut random);
+                }
+                frame.fill(&bytes);
             }
             let mut verdicts = [Verdict::Consumed; BURST];
             guarded_process(&mut shard, &mut burst, &mut verdicts);
@@ -122,13 +139,9 @@ impl Case {
         }
         guarded_case_ends(&self.name);
         let expected = if self.load == Load::Garbage { 0 } else { packets as usize };
-        let drops = workload::drops(&[&counters]);
+        let drops = Drops::of(&[&counters]);
         assert_eq!(forwarded, expected, "{}: {drops}", self.name);
-        if drops.is_empty() {
-            format!("{forwarded} forwarded")
-        } else {
-            format!("dropped: {drops}")
-        }
+        format!("{forwarded} forwarded, dropped: {drops}")
     }
 }
 
@@ -148,27 +161,4 @@ fn guarded_process(
 #[inline(never)]
 fn guarded_case_ends(name: &str) {
     black_box(name);
-}
-
-fn parse(words: impl Iterator<Item = String>) -> Result<(Option<String>, u32), String> {
-    use lexopt::prelude::*;
-    let (mut name, mut packets) = (None, 4096);
-    let mut parser = lexopt::Parser::from_args(words);
-    let text = |error: lexopt::Error| error.to_string();
-    while let Some(argument) = parser.next().map_err(text)? {
-        match argument {
-            Long("case") => {
-                name = Some(parser.value().and_then(ValueExt::string).map_err(text)?);
-            }
-            Long("packets") => {
-                packets = parser.value().and_then(|value| value.parse()).map_err(text)?;
-            }
-            other => return Err(other.unexpected().to_string()),
-        }
-    }
-    let is_sound = packets > 0 && packets <= MAX_PACKETS && packets % BURST as u32 == 0;
-    if !is_sound {
-        return Err(format!("packets are a multiple of {BURST}, at most {MAX_PACKETS}"));
-    }
-    Ok((name, packets))
 }

@@ -2,10 +2,11 @@
 
 mod capsule;
 mod cps;
+mod daemon;
 mod dataplane;
+mod drops;
 mod engine_loop;
 mod frames;
-mod instructions;
 mod latency;
 mod machine;
 mod memory;
@@ -17,15 +18,17 @@ mod pktgen;
 mod pool;
 mod port;
 mod probe;
+mod process;
 mod report;
 mod sample;
 mod scale;
 mod setup;
 mod traffic;
 mod veth;
-mod workload;
 
 use std::process::ExitCode;
+
+use anyhow::anyhow;
 
 const HELP: &str = "\
 perf: benchmarks of pollvs
@@ -34,7 +37,7 @@ Usage: perf COMMAND [OPTIONS]
 
   dataplane   ns per packet of the dataplane alone, and allocations per packet
                 --family 4|6        [both]
-                --method dr|ipip|nat  [all]
+                --method LIST     dr, ipip and nat [all]
                 --connections LIST  [1024,65536,1048576,4194304; IPv6 1024,1048576]
                 --packets N         packets in a sample [1048576]
                 --repeats N         samples of each figure [5]
@@ -43,7 +46,7 @@ Usage: perf COMMAND [OPTIONS]
   memory      bytes per connection
                 --family 4|6, --connections LIST [1048576,4194304], --repeats N [1]
   scale       Mpps of 1 to N workers on cores of their own
-                --family 4|6 [4], --method dr|ipip|nat [ipip]
+                --family 4|6 [4], --method LIST [ipip]
                 --connections LIST  of each worker [65536,1048576]
                 --seconds N [0.5], --repeats N [5]
   pick        ns for a scheduler's choice of a server
@@ -51,25 +54,22 @@ Usage: perf COMMAND [OPTIONS]
   port        the engine against dpdk-testpmd (macswap) on net_pcap, net_memif and,
               as root, net_af_xdp over a veth in namespaces of its own
                 --ports LIST        [net_pcap,net_memif,net_af_xdp]
-                --method METHOD     dr, ipip or nat [dr]
-                --seconds N         length of a sample [3]
+                --method LIST       dr, ipip and nat [dr]
+                --seconds N         length of a sample [2]
                 --repeats N         samples of each figure [3]
   latency     microseconds from the moment a frame is due at the generator until it
               is back, over net_memif, at parts of the highest rate without losses
-                --methods LIST      [dr,nat]
+                --method LIST       [dr,nat]
                 --loads LIST        percent [10,50,80,95]
                 --seconds N         length of a sample [2]
                 --repeats N         samples of each figure [2]
   pktgen      dpdk-testpmd as generator over net_memif (see perf/pktgen/ for real
               ports and for Pktgen-DPDK)
-                --seconds N         length of a sample [2]
+                --seconds N         length of a sample [1]
                 --repeats N         samples of each figure [2]
   overload    ns per packet with a full table, ring or queue, no buffers, garbage, one flow
-                --packets N         packets in a sample [1000000]
+                --packets N         packets in a sample [1048576]
                 --repeats N         samples of each figure [5]
-  instructions  a fixed load on each hot path, for perf/guard to count instructions of
-                --case NAME         this one only
-                --packets N         packets of each case [4096]
   veth        the daemon against kernel routing, nft DNAT, HAProxy and nginx, in network namespaces
                 --seconds N         length of a sample [1]
                 --repeats N         samples of each figure [3]
@@ -92,35 +92,26 @@ fn main() -> ExitCode {
         Some("scale") => scale::run(words),
         Some("pick") => pick::run(words),
         Some("overload") => overload::run(words),
-        Some("port") => port::run(words).map_err(in_full),
-        Some("latency") => latency::run(words).map_err(in_full),
-        Some("pktgen") => pktgen::run(words).map_err(in_full),
+        Some("port") => port::run(words),
+        Some("latency") => latency::run(words),
+        Some("pktgen") => pktgen::run(words),
         Some("veth") => veth::run(words),
         Some("capsule") => capsule::run(words),
-        Some("instructions") => instructions::run(words),
         Some("report") => report::run(words),
         // Processes that these start.
         Some("fill") => memory::fill_one(words),
-        Some("generate") => port::generate(words).map_err(in_full),
-        Some("generate-paced") => latency::generate(words).map_err(in_full),
-        Some("pollvsd") => port::daemon(words),
-        Some("--help" | "-h") | None => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Some(other) => Err(format!("unknown command {other:?}; see perf --help")),
+        Some("generate") => port::generate(words),
+        Some("generate-paced") => latency::generate(words),
+        Some("pollvsd") => daemon::run(words),
+        Some("--help" | "-h") | None => output::print(HELP.trim_end()),
+        Some(other) => Err(anyhow!("unknown command {other:?}; see perf --help")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("perf: {error}");
+            output::progress(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and what it comes from.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn in_full(error: anyhow::Error) -> String {
-    format!("{error:#}")
 }

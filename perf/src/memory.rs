@@ -4,29 +4,30 @@
 use std::fs;
 use std::process::Command;
 
+use anyhow::{Context, Result, bail};
 use dataplane::service::{Family, Method, Protocol};
 
-use crate::dataplane::fill;
+use crate::drops;
+use crate::frames::Client;
 use crate::options::{FEWEST, Options};
-use crate::output::{Output, Row};
-use crate::pool::{Pool, check_no_drops};
+use crate::output::{Output, Row, progress};
+use crate::pool::Pool;
 use crate::sample::Samples;
 use crate::setup::{self, Setup};
-use crate::traffic::Client;
 
 const CONNECTIONS: [u32; 2] = [1 << 20, 1 << 22];
 
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let options = Options { repeats: 1, ..Options::default() };
     let options = options.parse(&["family", "connections", "repeats"], words)?;
     let mut output = Output::start(
         options.is_json,
         "memory: resident growth by a full shard, divided by its connections",
-    );
+    )?;
     for &family in &options.families {
         for &connections in options.connections.as_deref().unwrap_or(&CONNECTIONS) {
             let number = setup::family_number(family);
-            output.progress(&format!("memory, IPv{number}, {connections} connections"));
+            progress(&format!("memory, IPv{number}, {connections} connections"));
             let mut samples = Samples::default();
             for _ in 0..options.repeats {
                 samples.push(growth_of_child(family, connections)? / f64::from(connections));
@@ -38,42 +39,38 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
                 bytes_per_connection: Some(samples.median()),
                 ..Row::default()
             };
-            output.row(&row.spread(&samples));
+            output.row(&row.spread(&samples))?;
         }
     }
     Ok(())
 }
 
-fn growth_of_child(family: Family, connections: u32) -> Result<f64, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+fn growth_of_child(family: Family, connections: u32) -> Result<f64> {
     let family = setup::family_number(family).to_string();
-    let child = Command::new(program)
+    let child = Command::new(std::env::current_exe()?)
         .args(["fill", "--family", &family, "--connections", &connections.to_string()])
-        .output()
-        .map_err(|error| error.to_string())?;
+        .output()?;
     let said = String::from_utf8_lossy(&child.stdout);
     let bytes = said.trim().parse().ok().filter(|_| child.status.success());
-    bytes.ok_or_else(|| {
+    bytes.with_context(|| {
         format!("filling {connections} connections: {}", String::from_utf8_lossy(&child.stderr))
     })
 }
 
 /// What `memory` starts itself again for: fills a shard and prints by how many bytes that grew.
-pub(crate) fn fill_one(words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn fill_one(words: impl Iterator<Item = String>) -> Result<()> {
     let options = Options::default().parse(&["family", "connections"], words)?;
     let (&[family], Some(&[connections])) =
         (options.families.as_slice(), options.connections.as_deref())
     else {
-        return Err("one family and one number of connections".into());
+        bail!("one family and one number of connections");
     };
     let mut pool = Pool::new();
     let mut filled = |connections| {
-        let (mut shard, counters) =
-            Setup::one(family, Method::Direct, Protocol::Tcp, connections).shard();
-        let clients = (0..connections).map(Client::numbered);
-        fill(&mut pool, &mut shard, family, Protocol::Tcp, &clients);
-        check_no_drops(&counters);
-        assert_eq!(shard.connections(), connections);
+        let setup = Setup::one(family, Method::Direct, Protocol::Tcp, connections);
+        let (mut shard, counters) = setup.shard();
+        pool.fill(&mut shard, setup, &(0..connections).map(Client::numbered));
+        drops::check_none(&counters);
         (shard, counters)
     };
     // Brings in the code, which is not to count.
@@ -87,9 +84,9 @@ pub(crate) fn fill_one(words: impl Iterator<Item = String>) -> Result<(), String
 }
 
 /// Bytes that this process occupies.
-fn resident() -> Result<u64, String> {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").map_err(|e| e.to_string())?;
-    resident_in(&rollup).ok_or_else(|| "no Rss in smaps_rollup".into())
+fn resident() -> Result<u64> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
+    resident_in(&rollup).context("no Rss in smaps_rollup")
 }
 
 fn resident_in(rollup: &str) -> Option<u64> {

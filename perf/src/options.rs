@@ -1,8 +1,9 @@
-//! The options that the benchmarks in memory have in common.
+//! The options of all benchmarks.
 
+use anyhow::{Context, Result};
 use dataplane::service::{Family, Method};
 
-use crate::setup::method_name;
+use crate::setup::{METHODS, method_name};
 
 /// Connections that may be asked for, at least and at most.
 pub(crate) const FEWEST: u32 = 32;
@@ -22,6 +23,10 @@ pub(crate) struct Options {
     pub(crate) seconds: f64,
     pub(crate) families: Vec<Family>,
     pub(crate) methods: Vec<Method>,
+    /// Shares of a rate, in percent.
+    pub(crate) loads: Vec<u32>,
+    /// Kinds of ports.
+    pub(crate) ports: Vec<String>,
 }
 
 impl Default for Options {
@@ -33,7 +38,9 @@ impl Default for Options {
             repeats: 5,
             seconds: 0.5,
             families: vec![Family::V4, Family::V6],
-            methods: vec![Method::Direct, Method::Tunnel, Method::Nat],
+            methods: METHODS.to_vec(),
+            loads: Vec::new(),
+            ports: Vec::new(),
         }
     }
 }
@@ -44,35 +51,30 @@ impl Options {
         mut self,
         known: &[&str],
         words: impl Iterator<Item = String>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self> {
         use lexopt::prelude::*;
         let mut parser = lexopt::Parser::from_args(words);
-        let text = |error: lexopt::Error| error.to_string();
-        while let Some(argument) = parser.next().map_err(text)? {
+        while let Some(argument) = parser.next()? {
             let name = match argument {
                 Long("json") => {
                     self.is_json = true;
                     continue;
                 }
                 Long(name) if known.contains(&name) => name.to_owned(),
-                other => return Err(other.unexpected().to_string()),
+                other => return Err(other.unexpected().into()),
             };
-            let value = parser.value().and_then(ValueExt::string).map_err(text)?;
-            self.set(&name, &value).ok_or_else(|| format!("--{name}: not {value:?}"))?;
+            let value = parser.value()?.string()?;
+            self.set(&name, &value).with_context(|| format!("--{name}: not {value:?}"))?;
         }
         Ok(self)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
-        let number = |least, most| {
-            value.parse::<u32>().ok().filter(|number| (least..=most).contains(number))
-        };
+        let number = |least, most| number(value, least, most);
         match name {
-            "connections" => {
-                let fits = |number: &u32| (FEWEST..=MOST).contains(number);
-                let list = value.split(',').map(|word| word.parse().ok().filter(fits));
-                self.connections = Some(list.collect::<Option<_>>()?);
-            }
+            "connections" => self.connections = Some(numbers(value, FEWEST, MOST)?),
+            "loads" => self.loads = numbers(value, 1, 100)?,
+            "ports" => self.ports = value.split(',').map(str::to_owned).collect(),
             "packets" => self.packets = number(1024, u32::MAX)?,
             "repeats" => self.repeats = number(1, 1000)?,
             "seconds" => {
@@ -87,8 +89,8 @@ impl Options {
                 }
             }
             "method" => {
-                self.methods.retain(|&method| method_name(method) == value);
-                (!self.methods.is_empty()).then_some(())?;
+                let named = |name| METHODS.into_iter().find(|&method| method_name(method) == name);
+                self.methods = value.split(',').map(named).collect::<Option<_>>()?;
             }
             _ => unreachable!("{name} is known to somebody, but not here"),
         }
@@ -96,25 +98,39 @@ impl Options {
     }
 }
 
+fn number(word: &str, least: u32, most: u32) -> Option<u32> {
+    word.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+fn numbers(list: &str, least: u32, most: u32) -> Option<Vec<u32>> {
+    list.split(',').map(|word| number(word, least, most)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(words: &str) -> Result<Options, String> {
-        let known = ["connections", "packets", "repeats", "seconds", "family", "method"];
+    fn parse(words: &str) -> Result<Options> {
+        let known =
+            ["connections", "packets", "repeats", "seconds", "family", "method", "loads", "ports"];
         Options::default().parse(&known, words.split_whitespace().map(str::to_owned))
     }
 
     #[test]
     fn options_are_read() {
-        let options =
-            parse("--json --connections 1024,65536 --repeats=3 --family 6 --method nat").unwrap();
+        let options = parse(
+            "--json --connections 1024,65536 --repeats=3 --family 6 --method nat,dr \
+                   --loads 1,100 --ports a,b",
+        )
+        .unwrap();
         let expected = Options {
             is_json: true,
             connections: Some(vec![1024, 65_536]),
             repeats: 3,
             families: vec![Family::V6],
-            methods: vec![Method::Nat],
+            methods: vec![Method::Nat, Method::Direct],
+            loads: vec![1, 100],
+            ports: vec!["a".into(), "b".into()],
             ..Options::default()
         };
         assert_eq!(options, expected);
@@ -131,6 +147,8 @@ mod tests {
             "--seconds 0",
             "--family 5",
             "--method gre",
+            "--method dr,",
+            "--loads 0,10",
             "--frob",
             "1024",
         ] {

@@ -1,5 +1,10 @@
 //! What benchmarks print: a table for people, or a JSON object a line for programs.
 
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write as _};
+
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -81,6 +86,9 @@ pub(crate) struct Row {
     pub(crate) peer_median: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ratio: Option<f64>,
+    /// What is to be known about the row, or why it has no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
 }
 
 impl Row {
@@ -109,45 +117,62 @@ pub(crate) struct Output {
 
 impl Output {
     /// Prints what the figures are taken on; `about` says to people what they are.
-    pub(crate) fn start(is_json: bool, about: &str) -> Self {
+    pub(crate) fn start(is_json: bool, about: &str) -> Result<Self> {
         let machine = Machine::look();
         if is_json {
-            println!("{}", serde_json::json!({ "machine": machine }));
+            print(&serde_json::json!({ "machine": machine }).to_string())?;
         } else {
-            println!("{machine}\n{about}");
+            print(&format!("{machine}\n{about}"))?;
         }
-        Self { is_json, columns: Vec::new() }
+        Ok(Self { is_json, columns: Vec::new() })
     }
 
     /// Prints a row, as soon as it is known.
-    pub(crate) fn row(&mut self, row: &Row) {
+    pub(crate) fn row(&mut self, row: &Row) -> Result<()> {
         let value = serde_json::to_value(row).expect("a row has nothing but names and numbers");
         let Value::Object(fields) = value else { unreachable!("a row is an object") };
-        if self.is_json {
-            println!("{}", Value::Object(fields));
-        } else {
-            self.line(&fields);
-        }
-    }
-
-    /// Tells people what goes on while nothing else is printed.
-    pub(crate) fn progress(&self, what: &str) {
-        eprintln!("perf: {what}");
+        if self.is_json { print(&Value::Object(fields).to_string()) } else { self.line(&fields) }
     }
 
     /// One line of the table; its head first when the columns are others than before.
-    fn line(&mut self, fields: &Map<String, Value>) {
+    fn line(&mut self, fields: &Map<String, Value>) -> Result<()> {
         let columns = || fields.keys().filter(|name| *name != "bench");
         if !columns().eq(self.columns.iter()) {
             self.columns = columns().cloned().collect();
             let head: Vec<_> =
                 self.columns.iter().map(|name| format!("{name:>w$}", w = width(name))).collect();
-            println!("{}", head.join("  "));
+            print(&head.join("  "))?;
         }
         let cells: Vec<_> =
             columns().map(|name| format!("{:>w$}", cell(&fields[name]), w = width(name))).collect();
-        println!("{}", cells.join("  "));
+        print(&cells.join("  "))
     }
+}
+
+/// Nobody reads standard output any more.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("standard output is closed")
+    }
+}
+
+impl Error for Closed {}
+
+/// Prints a line to standard output; fails with [`Closed`] when nobody reads it.
+pub(crate) fn print(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        other => Ok(other?),
+    }
+}
+
+/// Tells people what goes on, if anybody listens.
+pub(crate) fn progress(what: &str) {
+    let _ = writeln!(io::stderr(), "perf: {what}");
 }
 
 fn width(column: &str) -> usize {

@@ -6,13 +6,15 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use ::tests::process::Service;
 use anyhow::{Context, Result};
 use dataplane::packet::ethernet::Mac;
 
+use crate::drops::Drops;
 use crate::frames::{DUT_MAC, PORT, SERVER};
-use crate::output::{Output, Row};
-use crate::port::{Dut, LIMIT, MEMIF_SOCKET, Options, Setup, folder, memif_ends, said, testpmd};
+use crate::options::Options;
+use crate::output::{Output, Row, progress};
+use crate::port::{Dut, MEMIF_SOCKET, Setup, memif_ends, testpmd};
+use crate::process::folder;
 use crate::sample::Samples;
 
 /// The virtual address of txonly. It makes clients by setting bits of the destination's third
@@ -37,27 +39,27 @@ enum Mode {
 struct Sample {
     sent: f64,
     forwarded: f64,
-    drops: Option<Vec<(String, u64)>>,
+    drops: Option<Drops>,
 }
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
-    let options = Options { seconds: 2, repeats: 2, is_json: false };
-    let options = options.parse(words, |_, _| Ok(false))?;
+    let options = Options { seconds: 1.0, repeats: 2, ..Options::default() };
+    let options = options.parse(&["seconds", "repeats"], words)?;
     let mut output = Output::start(
         options.is_json,
         "pktgen: dpdk-testpmd as generator on core 0, net_memif, UDP, 64-byte frames, direct \
          routing, one worker on core 1, in Mpps",
-    );
+    )?;
     let folder = folder()?;
     for mode in [Mode::TxOnly, Mode::Flowgen] {
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
-        let (mut sent, mut drops) = (Samples::default(), Vec::new());
+        let (mut sent, mut drops) = (Samples::default(), Drops::default());
         for repeat in 1..=options.repeats {
-            output.progress(&format!("{}, {repeat} of {}", mode.name(), options.repeats));
+            progress(&format!("{}, {repeat} of {}", mode.name(), options.repeats));
             let sample = mode.sample(Dut::Pollvsd, folder.path(), options.seconds)?;
             ours.push(sample.forwarded);
             sent.push(sample.sent);
-            drops = sum(drops, sample.drops.unwrap_or_default());
+            drops.add(&sample.drops.unwrap_or_default());
             theirs.push(mode.sample(Dut::Testpmd, folder.path(), options.seconds)?.forwarded);
         }
         let row = Row {
@@ -70,10 +72,10 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
             workers: Some(1),
             mpps_in: Some(sent.median()),
             mpps: Some(ours.median()),
-            drops: Some(shown(&drops)),
+            drops: Some(drops.to_string()),
             ..Row::default()
         };
-        output.row(&row.spread(&ours).against(Dut::Testpmd.name(), &ours, &theirs));
+        output.row(&row.spread(&ours).against(Dut::Testpmd.name(), &ours, &theirs))?;
     }
     Ok(())
 }
@@ -93,14 +95,12 @@ impl Mode {
         }
     }
 
-    fn sample(self, dut: Dut, folder: &Path, seconds: u32) -> Result<Sample> {
+    fn sample(self, dut: Dut, folder: &Path, seconds: f64) -> Result<Sample> {
         let (far, near) = memif_ends(folder, self.mac());
         let socket = folder.join(MEMIF_SOCKET);
         let mut command = testpmd::command("0@0,1@0", &[&far], None);
         command.args(self.arguments());
-        let mut generator = Service::start("generator", &mut command, folder)
-            .context("testpmd is in Debian's package dpdk-dev")?;
-        generator.wait_until(LIMIT, |service| said(service).contains(testpmd::STARTED))?;
+        let generator = testpmd::start("generator", &mut command, folder)?;
         let ports: &[(&str, &str)] = match self {
             Self::TxOnly => &[(&near, "10.9.255.254/16"), ("net_null1,no-rx=1", "10.1.255.254/16")],
             Self::Flowgen => &[(&near, "10.1.255.254/8")],
@@ -109,13 +109,13 @@ impl Mode {
         let mut running = dut.start(&setup)?;
         testpmd::wait_for_traffic(&generator)?;
 
-        let window = Duration::from_secs(seconds.into()) + testpmd::LOOK;
+        let window = Duration::from_secs_f64(seconds) + testpmd::LOOK;
         let before = running.drops()?;
         let rates = testpmd::Rates::since_now(&generator);
         let by_dut = running.sends(window)?;
         let ports = rates.mean(&generator)?;
         let rate = ports.first().context("testpmd shows its port")?;
-        let drops = running.drops()?.zip(before).map(|(after, before)| less(after, &before));
+        let drops = running.drops()?.zip(before).map(|(after, before)| after.since(&before));
         running.check()?;
         let _ = fs::remove_file(&socket);
         let forwarded = if self == Self::Flowgen { rate.receive } else { by_dut };
@@ -158,52 +158,5 @@ impl Mode {
                  [[mark]]\nprotocol = \"udp\"\ndestination = \"10.253.0.0/16\"\nmark = 1\n"
             ),
         }
-    }
-}
-
-/// What has been added to counters since `before`.
-fn less(mut after: Vec<(String, u64)>, before: &[(String, u64)]) -> Vec<(String, u64)> {
-    for (name, count) in &mut after {
-        if let Some((_, then)) = before.iter().find(|(other, _)| other == name) {
-            *count = count.saturating_sub(*then);
-        }
-    }
-    after
-}
-
-/// Two lists of counters together.
-fn sum(mut all: Vec<(String, u64)>, more: Vec<(String, u64)>) -> Vec<(String, u64)> {
-    for (name, count) in more {
-        match all.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, total)) => *total += count,
-            None => all.push((name, count)),
-        }
-    }
-    all
-}
-
-/// The counters that are not 0, or "none".
-fn shown(drops: &[(String, u64)]) -> String {
-    let some: Vec<_> = drops
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    if some.is_empty() { "none".into() } else { some.join(", ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drops_are_told_by_reason() {
-        let list = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
-            pairs.iter().map(|&(name, count)| (name.to_owned(), count)).collect()
-        };
-        let during = less(list(&[("a", 5), ("b", 7), ("c", 9)]), &list(&[("a", 5), ("b", 3)]));
-        assert_eq!(shown(&during), "b 4, c 9");
-        assert_eq!(shown(&sum(during, list(&[("c", 1), ("d", 2)]))), "b 4, c 10, d 2");
-        assert_eq!(shown(&[]), "none");
     }
 }

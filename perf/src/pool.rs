@@ -4,18 +4,20 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use dataplane::BURST;
-use dataplane::counters::Counters;
 use dataplane::frame::{Frame, Host};
 use dataplane::shard::Shard;
 use dataplane::time::Tick;
-use dataplane::verdict::{DropReason, PortId, Verdict};
+use dataplane::verdict::{PortId, Verdict};
 use engine::port::prefetch::prefetch;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::traffic::{Client, Traffic};
+use crate::frames::Client;
+use crate::setup::Setup;
+use crate::traffic::{Kind, Traffic};
 
 const SLOT: usize = 256;
 const HEADROOM: usize = 64;
+/// Frames of the pool, in whole bursts.
 const POOL: usize = (16 << 20) / size_of::<PoolFrame>() / BURST * BURST;
 
 /// A frame in a slot of the pool; like a NIC's it begins with a cache line, and where it is in its
@@ -31,13 +33,6 @@ pub(crate) struct PoolFrame {
 impl PoolFrame {
     pub(crate) fn new() -> Self {
         Self { slot: [0; SLOT], start: 0, end: 0 }
-    }
-
-    /// A frame with these bytes.
-    pub(crate) fn holding(bytes: &[u8]) -> Self {
-        let mut frame = Self::new();
-        frame.fill(bytes);
-        frame
     }
 
     /// Puts other bytes into the slot, with room in front.
@@ -195,6 +190,20 @@ impl Pool {
         Cost { net: gross - without, gross }
     }
 
+    /// Has clients open their connections and go on with them once.
+    pub(crate) fn fill(
+        &mut self,
+        shard: &mut Shard<PoolFrame>,
+        setup: Setup,
+        clients: &(impl ExactSizeIterator<Item = Client> + Clone),
+    ) {
+        for kind in [Kind::Opening, Kind::Request] {
+            let traffic = Traffic::new(setup.family, setup.protocol, kind);
+            self.visit(shard, &traffic, clients.clone());
+        }
+        assert_eq!(shard.connections() as usize, clients.len());
+    }
+
     /// Has a shard judge one frame of each of so many clients.
     pub(crate) fn visit(
         &mut self,
@@ -224,11 +233,4 @@ pub(crate) struct Cost {
     /// Without the writing of the frames.
     pub(crate) net: f64,
     pub(crate) gross: f64,
-}
-
-/// Fails unless every frame has been forwarded.
-pub(crate) fn check_no_drops(counters: &Counters) {
-    for &reason in DropReason::ALL {
-        assert_eq!(counters.dropped(reason), 0, "frames were dropped: {}", reason.text());
-    }
 }

@@ -2,35 +2,35 @@
 //! the connections; flows come to their owners. All together against one alone times their number.
 
 use std::hint::black_box;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use core_affinity::CoreId;
 use dataplane::BURST;
 use dataplane::counters::Counters;
-use dataplane::hash::owner_of;
 use dataplane::service::{Family, Method, Protocol};
 use dataplane::shard::Shard;
 use dataplane::time::Tick;
 use dataplane::verdict::{ShardId, Verdict};
 
-use crate::dataplane::fill;
+use crate::drops;
+use crate::frames::Client;
 use crate::options::Options;
-use crate::output::{Output, Row};
-use crate::pool::{Nowhere, Pool, PoolFrame, Random, check_no_drops};
+use crate::output::{Output, Row, progress};
+use crate::pool::{Nowhere, Pool, PoolFrame, Random};
 use crate::sample::Samples;
-use crate::setup::{self, KEY, Setup, World};
-use crate::traffic::{Client, Kind, Traffic};
+use crate::setup::{self, Setup, World};
+use crate::traffic::{Kind, Traffic};
 
 /// Of each worker.
 const CONNECTIONS: [u32; 2] = [1 << 16, 1 << 20];
 /// Bursts between two looks at the clock.
 const BURSTS: u32 = 64;
 
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let known = ["family", "method", "connections", "seconds", "repeats"];
     let options =
         Options { families: vec![Family::V4], methods: vec![Method::Tunnel], ..Options::default() };
@@ -39,19 +39,19 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
         options.is_json,
         "scale: Mpps of workers with frames of their own in memory, the frames' writing included; \
          connections are each worker's",
-    );
+    )?;
     let cores = core_affinity::get_core_ids().filter(|cores| !cores.is_empty());
-    let cores = cores.ok_or("the system does not say which cores there are")?;
+    let cores = cores.context("the system does not say which cores there are")?;
     for &family in &options.families {
         for &method in &options.methods {
             for &connections in options.connections.as_deref().unwrap_or(&CONNECTIONS) {
                 for workers in crew_sizes(cores.len() as u16) {
-                    output.progress(&format!("scale, {workers} workers, {connections} each"));
+                    progress(&format!("scale, {workers} workers, {connections} each"));
                     let setup = Setup {
                         shards: workers,
                         ..Setup::one(family, method, Protocol::Tcp, connections)
                     };
-                    output.row(&measure(setup, &cores, &options));
+                    output.row(&measure(setup, &cores, &options))?;
                 }
             }
         }
@@ -153,15 +153,15 @@ struct Worker {
 impl Worker {
     /// Made on its own core, so that its memory is near.
     fn new(setup: Setup, world: &World, n: u16) -> Self {
-        let Setup { family, protocol, table, shards, .. } = setup;
+        let Setup { family, protocol, table, .. } = setup;
         let (mut shard, counters) = world.shard(n);
         let mut pool = Pool::new();
         let clients: Vec<_> = (0..)
             .map(Client::numbered)
-            .filter(|client| owner(client.end(family), shards) == ShardId(n))
+            .filter(|&client| setup.owner(client) == ShardId(n))
             .take(table as usize)
             .collect();
-        fill(&mut pool, &mut shard, family, protocol, &clients.iter().copied());
+        pool.fill(&mut shard, setup, &clients.iter().copied());
         let traffic = Traffic::new(family, protocol, Kind::Request);
         let random = Random(u64::from(n));
         Self { shard, counters, clients, pool, traffic, random }
@@ -190,15 +190,8 @@ impl Worker {
                 break elapsed;
             }
         };
-        check_no_drops(&self.counters);
+        drops::check_none(&self.counters);
         (packets as f64 / elapsed.as_secs_f64()) as u64
-    }
-}
-
-fn owner((address, port): (IpAddr, u16), shards: u16) -> ShardId {
-    match address {
-        IpAddr::V4(address) => owner_of(&KEY, address, port, shards),
-        IpAddr::V6(address) => owner_of(&KEY, address, port, shards),
     }
 }
 

@@ -9,8 +9,9 @@ use dataplane::connection::TableSize;
 use dataplane::counters::Counters;
 use dataplane::director::Director;
 use dataplane::frame::Frame;
-use dataplane::hash::HashKey;
+use dataplane::hash::{HashKey, owner_of};
 use dataplane::interface::{Interface, Route, Topology};
+use dataplane::roster::Roster;
 use dataplane::service::{
     ClientMask, Family, Method, Protocol, ServerSpec, ServiceKey, ServiceSpec, Traffic, TunnelSpec,
 };
@@ -21,13 +22,12 @@ use dataplane::verdict::{PortId, ShardId};
 
 use engine::port::huge_pages::hold_in_large_pages;
 
-use crate::frames::{DUT_MAC, GENERATOR_MAC, PORT};
-use crate::traffic;
+use crate::frames::{self, Client, DUT_MAC, GENERATOR_MAC, PORT};
 
 /// Slots for servers, if there are no more.
 const SERVERS: u32 = 64;
 /// Secret of the connection hash; fixed, so that runs are alike.
-pub(crate) const KEY: HashKey = HashKey::new([0x1234, 0x5678, 0x9abc]);
+const KEY: HashKey = HashKey::new([0x1234, 0x5678, 0x9abc]);
 
 /// A virtual service, its servers, and how large the shards are that have it.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     /// Of one shard, for connections of the family.
     pub(crate) table: u32,
     pub(crate) shards: u16,
+    /// Whether link-layer addresses of servers and router are known.
+    pub(crate) knows_hops: bool,
 }
 
 /// What the shards have in common.
@@ -52,8 +54,30 @@ pub(crate) struct World {
 
 impl Setup {
     /// One server behind one shard with room for so many connections.
-    pub(crate) fn one(family: Family, method: Method, protocol: Protocol, table: u32) -> Self {
-        Self { family, method, protocol, scheduler: "rr", servers: 1, table, shards: 1 }
+    pub(crate) const fn one(
+        family: Family,
+        method: Method,
+        protocol: Protocol,
+        table: u32,
+    ) -> Self {
+        let (scheduler, servers, shards) = ("rr", 1, 1);
+        Self { family, method, protocol, scheduler, servers, table, shards, knows_hops: true }
+    }
+
+    /// The shard that has a client's connections.
+    pub(crate) fn owner(&self, client: Client) -> ShardId {
+        match client.end(self.family) {
+            (IpAddr::V4(address), port) => owner_of(&KEY, address, port, self.shards),
+            (IpAddr::V6(address), port) => owner_of(&KEY, address, port, self.shards),
+        }
+    }
+
+    /// The service with its servers.
+    pub(crate) fn roster(self) -> Arc<Roster> {
+        let Command::PutService(roster) = self.put_service() else {
+            unreachable!("a server changes the roster")
+        };
+        roster
     }
 
     pub(crate) fn world(self) -> World {
@@ -88,7 +112,7 @@ impl Setup {
 
     fn put_service(self) -> Command {
         let mut director = Director::new(16, self.slots());
-        let address = traffic::vip(self.family);
+        let address = frames::vip(self.family);
         let key = ServiceKey::Address { protocol: self.protocol, address, port: PORT };
         let service = ServiceSpec {
             key,
@@ -102,7 +126,7 @@ impl Setup {
         let mut last = director.add_service(service).expect("a plain service");
         for n in 0..self.servers {
             let server = ServerSpec {
-                address: traffic::server(self.family, n),
+                address: frames::server(self.family, n),
                 port: PORT,
                 method: self.method,
                 weight: i64::from(n % 8 + 1),
@@ -137,9 +161,10 @@ impl World {
         let counters = Arc::new(Counters::new(setup.slots()));
         let (topology, templates) = (Arc::clone(&self.topology), Arc::clone(&self.templates));
         let mut shard = Shard::new(&config, topology, Arc::clone(&counters), templates);
-        hold_in_large_pages(shard.memory()).expect("a kernel with 2 MiB pages");
-        let servers = (0..setup.servers).map(|n| traffic::server(setup.family, n));
-        for hop in servers.chain([router(setup.family)]) {
+        // On a kernel without large pages the figures are those of small ones.
+        let _ = hold_in_large_pages(shard.memory());
+        let servers = (0..setup.servers).map(|n| frames::server(setup.family, n));
+        for hop in servers.chain([router(setup.family)]).filter(|_| setup.knows_hops) {
             shard.fix_neighbour(hop, GENERATOR_MAC).expect("an on-link neighbour");
         }
         shard.apply(Tick(0), self.put_service.clone());
@@ -162,6 +187,9 @@ pub(crate) fn family_number(family: Family) -> u8 {
         Family::V6 => 6,
     }
 }
+
+/// All methods.
+pub(crate) const METHODS: [Method; 3] = [Method::Direct, Method::Tunnel, Method::Nat];
 
 /// A method's name in results.
 pub(crate) fn method_name(method: Method) -> &'static str {

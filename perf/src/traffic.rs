@@ -1,74 +1,10 @@
 //! Frames of very many clients, written fast: a template and what differs from client to client.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use dataplane::packet::checksum;
 use dataplane::service::{Family, Protocol};
-use etherparse::PacketBuilder;
 
-use crate::frames::{DUT_MAC, GENERATOR_MAC, PORT, SERVER, VIP};
-use crate::pool::PoolFrame;
-
-/// The virtual address.
-pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 1);
-/// The first real server; the others follow.
-pub(crate) const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
-/// Client 0; the number of a host is added to it (IPv4), or to its network's number (IPv6).
-const CLIENTS: u32 = 0x0a0a_0000;
-const CLIENTS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x0a0a, 0, 0, 0, 0, 1);
-
-/// The virtual address of a family.
-pub(crate) fn vip(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => VIP.into(),
-        Family::V6 => VIP6.into(),
-    }
-}
-
-/// A real server's address, by number from 0.
-pub(crate) fn server(family: Family, number: u32) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::from(u32::from(SERVER) + number).into(),
-        Family::V6 => Ipv6Addr::from(u128::from(SERVER6) + u128::from(number)).into(),
-    }
-}
-
-/// A client: a host, less than 2^24, and a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Client {
-    host: u32,
-    port: u16,
-}
-
-impl Client {
-    /// The client of a number: sixteen ports of each host.
-    #[inline]
-    pub(crate) fn numbered(number: u32) -> Self {
-        Self { host: number >> 4, port: 1024 + (number & 15) as u16 }
-    }
-
-    /// The client of a number in a random order: another one for each number, as long as the seed
-    /// stays the same.
-    #[inline]
-    pub(crate) fn scattered(number: u32, seed: u32) -> Self {
-        let word = (number ^ seed).wrapping_mul(0x9e37_79b1);
-        let word = (word ^ word >> 16).wrapping_mul(0x85eb_ca6b);
-        let word = word ^ word >> 13;
-        Self { host: word >> 8, port: 1024 + (word & 255) as u16 }
-    }
-
-    /// Its address and port.
-    pub(crate) fn end(self, family: Family) -> (IpAddr, u16) {
-        let address = match family {
-            Family::V4 => Ipv4Addr::from(CLIENTS + self.host).into(),
-            Family::V6 => {
-                let network = u128::from(CLIENTS6) + (u128::from(self.host) << 64);
-                Ipv6Addr::from(network).into()
-            }
-        };
-        (address, self.port)
-    }
-}
+use crate::frames::{self, CLIENTS, Client, DUT_MAC, PORT, Payload, server, vip};
+use crate::pool::{PoolFrame, Random};
 
 /// What the frames do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +15,29 @@ pub(crate) enum Kind {
     Request,
     /// From the server to the client, as under NAT.
     Reply,
+}
+
+/// Frames that nothing good can be made of: random bytes, random packets to the port's address,
+/// packets cut short, packets damaged where a checksum or a length tells.
+pub(crate) fn garbage(mut good: Vec<u8>, random: &mut Random) -> Vec<u8> {
+    match random.below(4) {
+        0 => (0..random.below(120)).map(|_| random.below(256) as u8).collect(),
+        1 => {
+            good.truncate(14);
+            good.extend((0..random.below(100)).map(|_| random.below(256) as u8));
+            good
+        }
+        2 => {
+            good.truncate(random.below(good.len() as u32 - 20) as usize);
+            good
+        }
+        _ => {
+            // A byte under the checksum of IPv4, or the payload length of IPv6.
+            let at = if good[12..14] == [8, 0] { 22 } else { 18 };
+            good[at] ^= 1 + random.below(255) as u8;
+            good
+        }
+    }
 }
 
 /// Frames of one kind, to be rewritten for each client.
@@ -94,30 +53,18 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     pub(crate) fn new(family: Family, protocol: Protocol, kind: Kind) -> Self {
-        let (client, _) = Client { host: 0, port: 0 }.end(family);
-        let (from, to) = match kind {
-            Kind::Reply => (server(family, 0), client),
-            _ => (client, vip(family)),
-        };
+        let client = Client { host: 0, port: 0 }.end(family);
         let is_reply = kind == Kind::Reply;
-        let link = PacketBuilder::ethernet2(GENERATOR_MAC.0, DUT_MAC.0);
-        let builder = match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), 64),
-            (IpAddr::V6(from), IpAddr::V6(to)) => link.ipv6(from.octets(), to.octets(), 64),
-            _ => unreachable!("both are of one family"),
+        let (from, to) = match kind {
+            Kind::Reply => ((server(family, 0), PORT), client),
+            _ => (client, (vip(family), PORT)),
         };
-        let (source_port, port) = if is_reply { (PORT, 0) } else { (0, PORT) };
-        let mut bytes = Vec::new();
-        let written = match (protocol, kind) {
-            (Protocol::Tcp, Kind::Opening) => {
-                builder.tcp(source_port, port, 1, 1024).syn().write(&mut bytes, &[])
-            }
-            (Protocol::Tcp, _) => {
-                builder.tcp(source_port, port, 1, 1024).ack(1).write(&mut bytes, &[0; 6])
-            }
-            _ => builder.udp(source_port, port).write(&mut bytes, &[0; 18]),
+        let payload = match (protocol, kind) {
+            (Protocol::Tcp, Kind::Opening) => Payload::TcpSyn,
+            (Protocol::Tcp, _) => Payload::TcpData,
+            _ => Payload::Udp,
         };
-        written.expect("a small packet can be written");
+        let mut bytes = frames::small(DUT_MAC, from, to, payload);
         let (host_at, first_host, ports_at) = match family {
             Family::V4 => (if is_reply { 30 } else { 26 }, CLIENTS, 34),
             // The second word of the address: hosts differ by their network.
@@ -134,7 +81,18 @@ impl Traffic {
     /// Writes the frame of a client. Its transport checksum is left wrong: nobody checks it.
     #[inline]
     pub(crate) fn write(&self, frame: &mut PoolFrame, client: Client) {
-        let bytes = frame.fill(&self.bytes);
+        self.address(frame.fill(&self.bytes), client);
+    }
+
+    /// The frame of a client, alike.
+    pub(crate) fn frame(&self, client: Client) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        self.address(&mut bytes, client);
+        bytes
+    }
+
+    #[inline]
+    fn address(&self, bytes: &mut [u8], client: Client) {
         let host = self.first_host + client.host;
         bytes[self.host_at..self.host_at + 4].copy_from_slice(&host.to_be_bytes());
         bytes[self.port_at..self.port_at + 2].copy_from_slice(&client.port.to_be_bytes());
@@ -151,6 +109,7 @@ mod tests {
     use dataplane::frame::Frame;
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
     use std::collections::HashSet;
+    use std::net::IpAddr;
 
     #[test]
     fn frames_carry_their_client() {

@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let [what, device, seconds] = words.as_slice() else {
         bail!("usage: perf-capsule dataplane|macswap DEVICE SECONDS");
     };
-    let window = Duration::from_secs(seconds.parse().context("seconds are a number")?);
+    let window = Duration::from_secs_f64(seconds.parse().context("seconds are a number")?);
     let mut runtime = Runtime::build(toml::from_str(&config(device)?)?)?;
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);

@@ -3,7 +3,6 @@
 mod stamp;
 mod trial;
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,85 +10,37 @@ use anyhow::{Context, Result, bail, ensure};
 use dataplane::service::Method;
 use hdrhistogram::Histogram;
 
-use crate::frames::DUT_MAC;
-use crate::output::{Output, Row};
-use crate::port::{
-    ADDRESS, Dut, FLOWS, Generator, MEMIF_SOCKET, Options, Setup, folder, memif_ends, method, rules,
-};
+use crate::options::Options;
+use crate::output::{Output, Row, progress};
+use crate::port::{Dut, Ends, FLOWS, rules};
+use crate::process::folder;
 use crate::sample::Samples;
 use crate::setup::method_name;
-use trial::{Outcome, Task, histogram};
+use trial::{Found, Outcome, Task, histogram};
 
 /// About how long a search takes.
 const SEARCH: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
-    let mut methods = vec![Method::Direct, Method::Nat];
-    let mut loads = vec![10, 50, 80, 95];
-    let options = Options { seconds: 2, repeats: 2, is_json: false };
-    let options = options.parse(words, |name, value| {
-        match name {
-            "methods" => methods = value.split(',').map(method).collect::<Result<_>>()?,
-            "loads" => loads = value.split(',').map(load).collect::<Result<_>>()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
+    let options = Options {
+        methods: vec![Method::Direct, Method::Nat],
+        loads: vec![10, 50, 80, 95],
+        seconds: 2.0,
+        repeats: 2,
+        ..Options::default()
+    };
+    let options = options.parse(&["method", "loads", "seconds", "repeats"], words)?;
     let mut output = Output::start(
         options.is_json,
         "latency: UDP, 64-byte frames over net_memif, one worker on core 1, generator on core 0; \
          peer_median and ratio are of p50_us, drops are frames that did not come back",
-    );
+    )?;
     let folder = folder()?;
-    for method in methods {
+    for &method in &options.methods {
         let bench = Bench { folder: folder.path(), rules: rules(method) };
-        output.progress(&format!("{}: search for the highest rate", method_name(method)));
-        let (highest, most) = bench.highest()?;
-        if highest < most / 2.0 {
-            output.progress(&format!(
-                "only {:.2} of {:.2} Mpps without losses: other programs keep the cores busy",
-                highest / 1e6,
-                most / 1e6
-            ));
-        }
-        let rates: Vec<_> = loads.iter().map(|&load| highest * f64::from(load) / 100.0).collect();
-        let task = Task::Rates(rates.clone(), options.seconds);
-        let mut figures = [(); 2].map(|()| vec![Figure::new(); rates.len()]);
-        for repeat in 1..=options.repeats {
-            output.progress(&format!(
-                "{}: {repeat} of {}, at up to {:.2} Mpps",
-                method_name(method),
-                options.repeats,
-                highest / 1e6
-            ));
-            for (dut, figures) in Dut::BOTH.into_iter().zip(&mut figures) {
-                for (outcome, figure) in bench.outcomes(dut, &task)?.iter().zip(figures) {
-                    figure.add(outcome)?;
-                }
-            }
-        }
-        let [ours, theirs] = figures;
-        let base = |n: usize| Row {
-            method: Some(method_name(method)),
-            load_percent: Some(loads[n]),
-            mpps: Some(rates[n] / 1e6),
-            ..Row::default()
-        };
-        for (n, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-            let row = ours.row(Dut::Pollvsd, base(n));
-            output.row(&row.against(Dut::Testpmd.name(), &ours.p50_us, &theirs.p50_us));
-        }
-        for (n, theirs) in theirs.iter().enumerate() {
-            output.row(&theirs.row(Dut::Testpmd, base(n)));
-        }
+        bench.measure(method, &options, &mut output)?;
     }
     Ok(())
-}
-
-fn load(value: &str) -> Result<u32> {
-    let load = value.parse().unwrap_or(0);
-    ensure!((1..=100).contains(&load), "{value}: loads are 1 to 100 percent");
-    Ok(load)
 }
 
 /// The generator's own process: `generate-paced DEVICE search` or `DEVICE RATE,RATE... SECONDS`.
@@ -112,19 +63,60 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The highest rate of ours without losses and with, in frames a second.
-    fn highest(&self) -> Result<(f64, f64)> {
+    /// Prints the rows of a method: ours, then the peer's.
+    fn measure(&self, method: Method, options: &Options, output: &mut Output) -> Result<()> {
+        let name = method_name(method);
+        progress(&format!("{name}: search for the highest rate"));
+        let found = self.search()?;
+        let note = found.note();
+        if let Some(note) = &note {
+            progress(note);
+        }
+        let loads = &options.loads;
+        let rates: Vec<_> =
+            loads.iter().map(|&load| found.highest * f64::from(load) / 100.0).collect();
+        let task = Task::Rates(rates.clone(), options.seconds);
+        let mut figures = [(); 2].map(|()| vec![Figure::new(); rates.len()]);
+        for repeat in 1..=options.repeats {
+            let (repeats, most) = (options.repeats, found.highest / 1e6);
+            progress(&format!("{name}: {repeat} of {repeats}, at up to {most:.2} Mpps"));
+            for (dut, figures) in Dut::BOTH.into_iter().zip(&mut figures) {
+                for (outcome, figure) in self.outcomes(dut, &task)?.iter().zip(figures) {
+                    figure.add(outcome)?;
+                }
+            }
+        }
+        let [ours, theirs] = figures;
+        let base = |n: usize| Row {
+            method: Some(name),
+            load_percent: Some(loads[n]),
+            mpps: Some(rates[n] / 1e6),
+            note: note.clone(),
+            ..Row::default()
+        };
+        for (n, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            let mut row = ours.row(Dut::Pollvsd, base(n));
+            if ours.p50_us.len() > 0 && theirs.p50_us.len() > 0 {
+                row = row.against(Dut::Testpmd.name(), &ours.p50_us, &theirs.p50_us);
+            }
+            output.row(&row)?;
+        }
+        for (n, theirs) in theirs.iter().enumerate() {
+            output.row(&theirs.row(Dut::Testpmd, base(n)))?;
+        }
+        Ok(())
+    }
+
+    /// Rates of ours.
+    fn search(&self) -> Result<Found> {
         let text = self.run(Dut::Pollvsd, &Task::Search, SEARCH)?;
-        let rates = text.trim().split_once(' ');
-        rates
-            .and_then(|(highest, most)| Some((highest.parse().ok()?, most.parse().ok()?)))
-            .with_context(|| format!("the generator says {text:?}"))
+        serde_json::from_str(&text).with_context(|| format!("the generator says {text:?}"))
     }
 
     /// A trial at each rate of a task.
     fn outcomes(&self, dut: Dut, task: &Task) -> Result<Vec<Outcome>> {
         let Task::Rates(rates, seconds) = task else { bail!("a search has no outcomes") };
-        let time = Duration::from_secs(u64::from(*seconds) * rates.len() as u64);
+        let time = Duration::from_secs_f64(seconds * rates.len() as f64);
         let text = self.run(dut, task, time)?;
         let outcomes: Vec<Outcome> =
             text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -134,8 +126,7 @@ impl Bench<'_> {
 
     /// Has the generator do a task, and returns what it prints.
     fn run(&self, dut: Dut, task: &Task, time: Duration) -> Result<String> {
-        let (far, near) = memif_ends(self.folder, DUT_MAC);
-        let socket = self.folder.join(MEMIF_SOCKET);
+        let ends = Ends::memif(self.folder);
         let words = match task {
             Task::Search => vec!["search".to_owned()],
             Task::Rates(rates, seconds) => {
@@ -143,24 +134,9 @@ impl Bench<'_> {
                 vec![rates.join(","), seconds.to_string()]
             }
         };
-        let mut all = vec!["generate-paced", &far];
+        let mut all = vec!["generate-paced", &ends.generator];
         all.extend(words.iter().map(String::as_str));
-        let generator = Generator::start(&all, None, self.folder)?;
-        let setup = Setup {
-            ports: &[(&near, ADDRESS)],
-            rules: &self.rules,
-            namespace: None,
-            folder: self.folder,
-        };
-        let mut running = dut.start(&setup)?;
-        let text = generator.result(time)?;
-        running.check()?;
-        let _ = fs::remove_file(&socket);
-        if text.is_empty() {
-            let errors = fs::read_to_string(self.folder.join("generator.err"));
-            bail!("the generator fails: {}", errors.unwrap_or_default().trim());
-        }
-        Ok(text)
+        ends.send(&all, time, dut, &self.rules, self.folder)
     }
 }
 
@@ -183,14 +159,19 @@ impl Figure {
         for &(value, count) in &outcome.latencies {
             latencies.saturating_record_n(value, count);
         }
-        self.p50_us.push(microseconds(latencies.value_at_quantile(0.5)));
+        if !latencies.is_empty() {
+            self.p50_us.push(microseconds(latencies.value_at_quantile(0.5)));
+        }
         self.latencies.add(&latencies)?;
         self.lost += outcome.due.saturating_sub(outcome.back);
         Ok(())
     }
 
     fn row(&self, dut: Dut, base: Row) -> Row {
-        let at = |quantile| Some(microseconds(self.latencies.value_at_quantile(quantile)));
+        let has_figures = !self.latencies.is_empty();
+        let at = |quantile| {
+            has_figures.then(|| microseconds(self.latencies.value_at_quantile(quantile)))
+        };
         let row = Row {
             bench: "latency",
             case: Some(dut.name().to_owned()),
@@ -202,11 +183,11 @@ impl Figure {
             p90_us: at(0.9),
             p99_us: at(0.99),
             p999_us: at(0.999),
-            max_us: Some(microseconds(self.latencies.max())),
+            max_us: at(1.0),
             drops: Some(self.lost.to_string()),
             ..base
         };
-        row.spread(&self.p50_us)
+        if has_figures { row.spread(&self.p50_us) } else { row }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Frames(Vec<Vec<u8>>);
 
 impl Frames {
     pub(super) fn new() -> Self {
-        Self((0..FLOWS).map(|flow| frames::udp(DUT_MAC, flow)).collect())
+        Self(frames::udp(DUT_MAC, FLOWS))
     }
 
     /// Bytes of a frame.

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use dataplane::frame::Frame;
 use engine::port::dpdk::DpdkPorts;
 use engine::port::{Burst, Ports};
@@ -43,13 +43,37 @@ pub(super) struct Outcome {
     elapsed_ns: u64,
 }
 
+/// What a search finds, in frames a second.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Found {
+    /// The highest rate without losses; where there was none, the lowest that was tried.
+    pub(super) highest: f64,
+    has_losses: bool,
+    /// The highest rate of all.
+    most: f64,
+}
+
+impl Found {
+    /// What is to be said when other programs keep the cores busy.
+    pub(super) fn note(&self) -> Option<String> {
+        let (highest, most) = (self.highest / 1e6, self.most / 1e6);
+        if self.has_losses {
+            Some(format!("busy machine: frames are lost at {highest:.3} Mpps already"))
+        } else if highest < most / 2.0 {
+            Some(format!("busy machine: only {highest:.2} of {most:.2} Mpps without losses"))
+        } else {
+            None
+        }
+    }
+}
+
 /// What the generator's process is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Task {
-    /// Find the highest rate without losses, and the highest with; prints both in frames a second.
+    /// Find the highest rate without losses, and the highest with; prints [`Found`].
     Search,
     /// Trials of these rates in frames a second, of so many seconds; prints an [`Outcome`] a line.
-    Rates(Vec<f64>, u32),
+    Rates(Vec<f64>, f64),
 }
 
 /// A histogram of latencies in ns: up to 10 s, to three digits.
@@ -64,11 +88,10 @@ pub(super) fn perform(device: &str, task: &Task) -> Result<()> {
         generator.wait_for_first()?;
         match task {
             Task::Search => {
-                let (good, most) = generator.search()?;
-                println!("{good} {most}");
+                println!("{}", serde_json::to_string(&generator.search()?)?);
             }
             Task::Rates(rates, seconds) => {
-                let time = Duration::from_secs((*seconds).into());
+                let time = Duration::from_secs_f64(*seconds);
                 for &rate in rates {
                     // The first moments of a rate are not measured.
                     generator.trial(rate, Duration::from_millis(100))?;
@@ -97,19 +120,17 @@ impl Generator<'_, '_> {
     }
 
     /// The highest rate at which every frame is back in time, and the highest of all.
-    fn search(&mut self) -> Result<(f64, f64)> {
+    fn search(&mut self) -> Result<Found> {
         // More than any port takes: what comes back is the most that the two of them do.
         let flood = self.trial(1e8, SEARCH)?;
-        let most = flood.back as f64 * 1e9 / flood.elapsed_ns.max(1) as f64;
+        let most = (flood.back as f64 * 1e9 / flood.elapsed_ns.max(1) as f64).max(1000.0);
         let (mut good, mut bad) = (0.0, most * 1.1);
         for _ in 0..STEPS {
             let rate = f64::midpoint(good, bad);
             if self.passes(rate)? { good = rate } else { bad = rate }
         }
-        if good == 0.0 {
-            bail!("frames are lost at {bad:.0} a second already: the machine is too busy");
-        }
-        Ok((good, most))
+        let has_losses = good == 0.0;
+        Ok(Found { highest: if has_losses { bad } else { good }, has_losses, most })
     }
 
     fn passes(&mut self, rate: f64) -> Result<bool> {

@@ -1,6 +1,5 @@
 //! Workers with ports in memory and rings between them, turned in turn on one thread.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -8,7 +7,6 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use dataplane::BURST;
 use dataplane::counters::Counters;
-use dataplane::hash::owner_of;
 use dataplane::time::Tick;
 use dataplane::verdict::{PortId, ShardId};
 use engine::clock::Clock;
@@ -16,8 +14,11 @@ use engine::links::links;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
 use engine::worker::{Idle, Worker};
 
-use super::{CONNECTIONS, Load, SERVICE};
-use crate::workload::{self, KEY, SERVER_SLOTS, Tcp};
+use super::{CONNECTIONS, Load, SETUP};
+use crate::drops::Drops;
+use crate::frames::Client;
+use crate::setup::Setup;
+use crate::traffic::{Kind, Traffic};
 
 const NOW: Tick = Tick(2);
 /// Turns that take all frames of a round from the first worker's port.
@@ -36,26 +37,24 @@ pub(super) struct Crew {
 
 impl Crew {
     fn new(workers: u16, owner: u16, queue: usize, turns_for_one: Option<u32>) -> Self {
+        let setup = Setup { shards: workers, ..SETUP };
+        let world = setup.world();
         let (_, ends) = links(workers, 1, &Arc::new(AtomicBool::new(false)));
         let (to_first, first) = bounded(CONNECTIONS as usize);
         let (outgoing, from_workers) = bounded(queue);
-        let counters: Vec<_> =
-            (0..workers).map(|_| Arc::new(Counters::new(SERVER_SLOTS))).collect();
         let hired = ends.into_iter().zip(0..).map(|(ends, id)| {
             let incoming = if id == 0 { first.clone() } else { bounded(1).1 };
             let ports = MemoryPorts::new(vec![(incoming, outgoing.clone())]);
-            let counters = Arc::clone(&counters[usize::from(id)]);
-            let shard = SERVICE.shard(id, workers, false, Arc::clone(&counters));
-            Worker::new(shard, ports, ends, counters, Clock::start(), Idle::Spin)
+            let (shard, counters) = world.shard(id);
+            let worker =
+                Worker::new(shard, ports, ends, Arc::clone(&counters), Clock::start(), Idle::Spin);
+            (worker, counters)
         });
-        let hired = hired.collect();
-        let is_owned = |&client: &u32| {
-            let (address, port) = SERVICE.client(client);
-            let IpAddr::V4(address) = address else { unreachable!("an IPv4 service") };
-            owner_of(&KEY, address, port, workers) == ShardId(owner)
-        };
-        let clients = (0..).filter(is_owned).take(CONNECTIONS as usize);
-        let frames = clients.map(|client| SERVICE.request(client, Tcp::Data)).collect();
+        let (hired, counters) = hired.unzip();
+        let traffic = Traffic::new(setup.family, setup.protocol, Kind::Request);
+        let is_owned = |&client: &Client| setup.owner(client) == ShardId(owner);
+        let clients = (0..).map(Client::numbered).filter(is_owned).take(CONNECTIONS as usize);
+        let frames = clients.map(|client| traffic.frame(client)).collect();
         Self { workers: hired, counters, frames, to_first, from_workers, turns_for_one }
     }
 
@@ -100,13 +99,13 @@ impl Crew {
 
 impl Load for Crew {
     fn sample(&mut self, packets: u32) -> f64 {
-        let rounds = packets / CONNECTIONS;
+        let rounds = (packets / CONNECTIONS).max(1);
         let elapsed: u64 = (0..rounds).map(|_| self.round()).sum();
         elapsed as f64 / f64::from(rounds * CONNECTIONS)
     }
 
-    fn drops(&self) -> String {
+    fn drops(&self) -> Drops {
         let counters: Vec<_> = self.counters.iter().map(Arc::as_ref).collect();
-        workload::drops(&counters)
+        Drops::of(&counters)
     }
 }

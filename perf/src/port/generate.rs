@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use ::tests::namespace::Namespace;
 use ::tests::process::Service;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use dataplane::frame::Frame;
 use engine::port::dpdk::{Device, DpdkPorts, Eal, EalConfig, Hugepages, PortSet, PortSetConfig};
 use engine::port::{Burst, Ports};
 
 use super::FLOWS;
-use super::process::{LIMIT, guarded, pause, said};
 use crate::frames::{self, DUT_MAC};
+use crate::process::{LIMIT, guarded, pause, said};
 
 /// How long the generator waits for the first frame to return.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,14 +50,9 @@ impl Generator {
                 bail!("the generator does not end: {}", said(&self.0));
             }
         }
-        Ok(self.0.out())
-    }
-
-    /// Frames a second that came back, once it has ended.
-    pub(crate) fn rate(self, time: Duration, folder: &Path) -> Result<f64> {
-        let text = self.result(time)?;
-        let errors = || std::fs::read_to_string(folder.join("generator.err")).unwrap_or_default();
-        text.trim().parse().with_context(|| format!("the generator says {text:?} {}", errors()))
+        let text = self.0.out();
+        ensure!(!text.is_empty(), "the generator fails: {}", self.0.err().trim());
+        Ok(text)
     }
 }
 
@@ -66,10 +61,9 @@ pub(crate) fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
     let (Some(device), Some(seconds)) = (words.next(), words.next()) else {
         bail!("generate needs a device and a number of seconds");
     };
-    let window = Duration::from_secs(seconds.parse().context("seconds are a number")?);
+    let window = Duration::from_secs_f64(seconds.parse().context("seconds are a number")?);
     with_port(&device, |ports| {
-        let frames: Vec<Vec<u8>> = (0..FLOWS).map(|flow| frames::udp(DUT_MAC, flow)).collect();
-        let mut source = Source { frames, next: 0, returned: 0 };
+        let mut source = Source { frames: frames::udp(DUT_MAC, FLOWS), next: 0, returned: 0 };
         let deadline = Instant::now() + PATIENCE;
         while source.returned == 0 {
             source.turn(ports);

@@ -10,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use dataplane::packet::ethernet::Mac;
 
 use super::FLOWS;
-use super::dut::{Dut, PCAP_MAC, Setup};
+use super::dut::{Dut, Setup};
 use super::generate::Generator;
-use super::process::pause;
 use super::testpmd;
-use crate::frames::{self, DUT_MAC, GENERATOR_MAC};
+use crate::frames::{self, DUT_MAC, GENERATOR_MAC, PCAP_MAC};
+use crate::process::pause;
 
 /// Time for links to come up and rates to settle.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ impl Link {
 pub(super) struct Lab<'a> {
     pub(super) folder: &'a Path,
     pub(super) rules: &'a str,
-    pub(super) seconds: u32,
+    pub(super) window: Duration,
     /// There for [`Link::Xdp`].
     pub(super) veth: Option<&'a Veth>,
 }
@@ -63,55 +63,70 @@ pub(super) struct Lab<'a> {
 impl Lab<'_> {
     /// Frames forwarded a second.
     pub(super) fn sample(&self, link: Link, dut: Dut) -> Result<f64> {
-        match (link, self.veth) {
-            (Link::Pcap, _) => self.over_pcap(dut),
-            (Link::Memif, _) => {
-                let (generator, device) = memif_ends(self.folder, DUT_MAC);
-                let socket = self.folder.join(MEMIF_SOCKET);
-                let rate = self.between((&generator, None), (&device, None), dut);
-                let _ = fs::remove_file(&socket);
-                rate
-            }
-            (Link::Xdp, Some(veth)) => {
-                let generator = (XDP_GENERATOR, Some(&veth.generator));
-                self.between(generator, (XDP_DUT, Some(&veth.dut)), dut)
-            }
+        let ends = match (link, self.veth) {
+            (Link::Pcap, _) => return self.over_pcap(dut),
+            (Link::Memif, _) => Ends::memif(self.folder),
+            (Link::Xdp, Some(veth)) => veth.ends(),
             (Link::Xdp, None) => bail!("AF_XDP has no veth"),
-        }
+        };
+        let task = ["generate", &ends.generator, &self.window.as_secs_f64().to_string()];
+        let text = ends.send(&task, self.window, dut, self.rules, self.folder)?;
+        text.trim().parse().with_context(|| format!("the generator says {text:?}"))
     }
 
     fn over_pcap(&self, dut: Dut) -> Result<f64> {
-        let file = self.folder.join("traffic.pcap");
-        let frames: Vec<Vec<u8>> = (0..FLOWS).map(|flow| frames::udp(PCAP_MAC, flow)).collect();
-        fs::write(&file, frames::pcap(&frames))?;
-        let device = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
-        let running = dut.start(&self.setup(&[(&device, ADDRESS)], None))?;
+        let device = pcap_device(self.folder, PCAP_MAC)?;
+        let (ports, namespace) = (&[(device.as_str(), ADDRESS)], None);
+        let (rules, folder) = (self.rules, self.folder);
+        let running = dut.start(&Setup { ports, rules, namespace, folder })?;
         pause(SETTLE)?;
-        running.sends(Duration::from_secs(self.seconds.into()) + testpmd::LOOK)
+        running.sends(self.window + testpmd::LOOK)
+    }
+}
+
+/// A device that gives frames to a link-layer address over and over.
+pub(crate) fn pcap_device(folder: &Path, mac: Mac) -> Result<String> {
+    let file = folder.join(format!("to-{mac}.pcap").replace(':', ""));
+    fs::write(&file, frames::pcap(&frames::udp(mac, FLOWS)))?;
+    Ok(format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display()))
+}
+
+/// The two ends of a link as EAL devices, and the namespaces that they are in.
+pub(crate) struct Ends<'a> {
+    pub(crate) generator: String,
+    pub(crate) device: String,
+    namespaces: Option<[&'a Namespace; 2]>,
+}
+
+impl Ends<'_> {
+    /// Of a memif.
+    pub(crate) fn memif(folder: &Path) -> Self {
+        let (generator, device) = memif_ends(folder, DUT_MAC);
+        Self { generator, device, namespaces: None }
     }
 
-    /// Frames a second that come back to a generator in another process. Devices and their
-    /// namespaces.
-    fn between(
+    /// Has a generator, `perf` with the words of `task`, send to a device under test, and returns
+    /// what it prints, which is to be in about `time`.
+    pub(crate) fn send(
         &self,
-        generator: (&str, Option<&Namespace>),
-        device: (&str, Option<&Namespace>),
+        task: &[&str],
+        time: Duration,
         dut: Dut,
-    ) -> Result<f64> {
-        let words = ["generate", generator.0, &self.seconds.to_string()];
-        let generator = Generator::start(&words, generator.1, self.folder)?;
-        let mut running = dut.start(&self.setup(&[(device.0, ADDRESS)], device.1))?;
-        let rate = generator.rate(Duration::from_secs(self.seconds.into()), self.folder);
-        running.check()?;
-        rate
-    }
-
-    fn setup<'s>(
-        &'s self,
-        ports: &'s [(&'s str, &'s str)],
-        namespace: Option<&'s Namespace>,
-    ) -> Setup<'s> {
-        Setup { ports, rules: self.rules, namespace, folder: self.folder }
+        rules: &str,
+        folder: &Path,
+    ) -> Result<String> {
+        let [far, near] = self.namespaces.map_or([None; 2], |both| both.map(Some));
+        let generator = Generator::start(task, far, folder)?;
+        let ports = &[(self.device.as_str(), ADDRESS)];
+        let mut running = dut.start(&Setup { ports, rules, namespace: near, folder })?;
+        let text = generator.result(time);
+        // Only then: net_memif's driver may crash a process whose peer goes away, as ours has now.
+        if text.is_err() {
+            running.check()?;
+        }
+        // Only a memif has one.
+        let _ = fs::remove_file(folder.join(MEMIF_SOCKET));
+        text
     }
 }
 
@@ -127,9 +142,6 @@ pub(crate) fn memif_ends(folder: &Path, mac: Mac) -> (String, String) {
         format!("net_memif0,role=client,{link},mac={mac}"),
     )
 }
-
-const XDP_GENERATOR: &str = "net_af_xdp0,iface=gen0";
-const XDP_DUT: &str = "net_af_xdp0,iface=dut0";
 
 /// Two namespaces with a veth of one queue between them.
 pub(super) struct Veth {
@@ -155,5 +167,13 @@ impl Veth {
             namespace.ip(&format!("link set {link} up"))?;
         }
         Ok(veth)
+    }
+
+    fn ends(&self) -> Ends<'_> {
+        Ends {
+            generator: "net_af_xdp0,iface=gen0".into(),
+            device: "net_af_xdp0,iface=dut0".into(),
+            namespaces: Some([&self.generator, &self.dut]),
+        }
     }
 }

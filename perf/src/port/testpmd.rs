@@ -1,17 +1,18 @@
 //! `dpdk-testpmd`, and the rates that it shows.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ::tests::namespace::Namespace;
 use ::tests::process::Service;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::process::{LIMIT, guarded, pause, said};
+use crate::process::{LIMIT, guarded, pause, said};
 
 /// What it says once its ports are started.
-pub(crate) const STARTED: &str = "nb forwarding cores";
+const STARTED: &str = "nb forwarding cores";
 /// What a look at its rates takes besides the time that they are for: the first show began before,
 /// and the last may not be there yet.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);
@@ -32,8 +33,17 @@ pub(crate) fn command(lcores: &str, devices: &[&str], namespace: Option<&Namespa
         command.args(["--vdev", device]);
     }
     command.args(["--", "--nb-cores=1", "--stats-period=1", "--no-lsc-interrupt"]);
-    command.arg("--total-num-mbufs=16384");
+    // A memif comes up when its other end is there, for which the check would wait 9 s.
+    command.args(["--total-num-mbufs=16384", "--disable-link-check"]);
     command
+}
+
+/// Starts it under some name, and waits until its ports are started.
+pub(crate) fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Service> {
+    let mut service =
+        Service::start(name, command, folder).context("testpmd is in Debian's package dpdk-dev")?;
+    service.wait_until(LIMIT, |service| said(service).contains(STARTED))?;
+    Ok(service)
 }
 
 /// Waits until it shows that it sends: links may take a while to come up.

@@ -8,6 +8,7 @@ mod table;
 use std::fs;
 use std::path::Path;
 
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 /// A row of a benchmark, as it was printed.
@@ -22,13 +23,13 @@ struct Results {
     rows: Vec<Fields>,
 }
 
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let words: Vec<_> = words.collect();
-    let [folder] = words.as_slice() else { return Err("report wants one folder".into()) };
+    let [folder] = words.as_slice() else { bail!("report wants one folder") };
     let folder = Path::new(folder);
     let results = read_all(folder)?;
     if results.iter().all(|file| file.rows.is_empty()) {
-        return Err(format!("{}: no results (*.jsonl) in it", folder.display()));
+        bail!("{}: no results (*.jsonl) in it", folder.display());
     }
     let rows: Vec<_> = results.iter().flat_map(|file| &file.rows).collect();
     let plots = plots::all(&rows);
@@ -37,21 +38,19 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
     }
     let path = folder.join("report.md");
     write(&path, &markdown(&results, &plots))?;
-    println!("{}", path.display());
-    Ok(())
+    crate::output::print(&path.display().to_string())
 }
 
 /// The files of a folder, in the order of the sections.
-fn read_all(folder: &Path) -> Result<Vec<Results>, String> {
+fn read_all(folder: &Path) -> Result<Vec<Results>> {
     const ORDER: [&str; 5] = ["dataplane", "cps", "memory", "scale", "pick"];
-    let error = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(error)? {
-        let path = entry.map_err(error)?.path();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "jsonl") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let text = fs::read_to_string(&path).map_err(error)?;
-            files.push(read(name, &text).map_err(|wrong| format!("{}: {wrong}", path.display()))?);
+            let text = fs::read_to_string(&path)?;
+            files.push(read(name, &text).with_context(|| path.display().to_string())?);
         }
     }
     let place = |name: &str| ORDER.iter().position(|&other| other == name).unwrap_or(ORDER.len());
@@ -59,11 +58,11 @@ fn read_all(folder: &Path) -> Result<Vec<Results>, String> {
     Ok(files)
 }
 
-fn read(name: String, text: &str) -> Result<Results, String> {
+fn read(name: String, text: &str) -> Result<Results> {
     let mut results = Results { name, ..Results::default() };
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let mut fields: Fields =
-            serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))?;
+            serde_json::from_str(line).with_context(|| format!("line {}", number + 1))?;
         match fields.remove("machine") {
             Some(Value::Object(machine)) => results.machine = Some(machine),
             _ => results.rows.push(fields),
@@ -110,8 +109,8 @@ limit probe, not nanoseconds, when this machine is another one.
 
 ";
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// A number of a row.

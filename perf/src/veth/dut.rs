@@ -12,7 +12,9 @@ use tests::requirements;
 use tests::server::RealServer;
 
 use super::load;
-use super::pollvsd::Pollvsd;
+use crate::daemon::Daemon;
+use crate::output::progress;
+use crate::process::said;
 
 /// Where Debian puts nginx's module for TCP.
 const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -41,7 +43,7 @@ pub(super) struct Running<'lab> {
 }
 
 enum Work {
-    Pollvsd(Pollvsd),
+    Pollvsd(Daemon),
     Kernel,
     Proxy(Service),
 }
@@ -146,9 +148,9 @@ impl Running<'_> {
     /// What it has written.
     pub(super) fn said(&self) -> String {
         match &self.work {
-            Work::Pollvsd(daemon) => daemon.said(),
+            Work::Pollvsd(daemon) => said(daemon.service()),
             Work::Kernel => String::new(),
-            Work::Proxy(service) => service.out() + &service.err(),
+            Work::Proxy(service) => said(service),
         }
     }
 
@@ -185,12 +187,12 @@ impl Drop for Running<'_> {
         // The program first: it uses the addresses.
         self.work = Work::Kernel;
         if let Err(error) = self.undo() {
-            eprintln!("perf: veth: the director's namespace is not as it was: {error:#}");
+            progress(&format!("veth: the director's namespace is not as it was: {error:#}"));
         }
     }
 }
 
-fn pollvsd(lab: &Lab, method: Method, servers: &[Ipv4Addr]) -> Result<Pollvsd> {
+fn pollvsd(lab: &Lab, method: Method, servers: &[Ipv4Addr]) -> Result<Daemon> {
     // `yield`: client and servers need the cores too.
     let arguments = format!(
         "--connections 262144 --idle yield --port d0 --address {DIRECTOR_OUTSIDE}/16 \
@@ -203,7 +205,8 @@ fn pollvsd(lab: &Lab, method: Method, servers: &[Ipv4Addr]) -> Result<Pollvsd> {
             rules.push(format!("-a {protocol} {VIP}:80 -r {server}:80 {}", method.flag()));
         }
     }
-    Pollvsd::start(Some(lab.director()), &arguments, &rules, &lab.logs())
+    let rules = format!("rules = {rules:?}\n");
+    Daemon::start(arguments.split_whitespace(), &rules, Some(lab.director()), &lab.logs())
 }
 
 fn nft(lab: &Lab, text: &str) -> Result<()> {

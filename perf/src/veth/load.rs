@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dataplane::packet::ethernet::Mac;
-use etherparse::PacketBuilder;
 use tests::frames::{mac_of, send_frames};
 use tests::lab::Lab;
 
-use super::{inside, pause};
+use super::inside;
+use crate::frames::{self, Client, Payload};
+use crate::output::progress;
+use crate::process::{self, pause};
 
 /// Clients, each a connection of its own, in the traffic of UDP.
 const FLOWS: u32 = 1024;
@@ -135,7 +137,7 @@ where
         let failed = failed.load(Ordering::Relaxed);
         ensure!(rate > 0.0, "nothing came through, {failed} attempts failed");
         if failed > 0 {
-            eprintln!("perf: veth: {failed} connections failed");
+            progress(&format!("veth: {failed} connections failed"));
         }
         Ok(rate)
     })
@@ -144,9 +146,7 @@ where
 /// How much a counter grows in a second, once rates have settled.
 fn rate(window: Duration, counter: impl Fn() -> Result<u64>) -> Result<f64> {
     pause(SETTLE)?;
-    let (before, start) = (counter()?, Instant::now());
-    pause(window)?;
-    Ok((counter()? - before) as f64 / start.elapsed().as_secs_f64())
+    process::rate(window, counter)
 }
 
 /// Asks for a server's name on a connection of its own.
@@ -168,14 +168,9 @@ fn connect(target: Ipv4Addr) -> io::Result<TcpStream> {
 
 /// A UDP frame of 60 bytes, 64 with its check sequence.
 fn frame(to: Mac, flow: u32, target: Ipv4Addr) -> Vec<u8> {
-    let client = Ipv4Addr::from(0x0a09_1000 + (flow >> 4));
-    let mut frame = Vec::with_capacity(60);
-    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], to.0)
-        .ipv4(client.octets(), target.octets(), 64)
-        .udp(1024 + (flow & 15) as u16, 80)
-        .write(&mut frame, &[0; 18])
-        .expect("a small packet can be written");
-    frame
+    let Client { host, port } = Client::numbered(flow);
+    let client = Ipv4Addr::from(0x0a09_1000 + host).into();
+    frames::small(to, (client, port), (target.into(), 80), Payload::Udp)
 }
 
 /// Packets that all servers have received.

@@ -3,23 +3,20 @@
 
 mod dut;
 mod load;
-pub(crate) mod pollvsd;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tests::lab::Lab;
 use tests::namespace::Namespace;
 use tests::server::write_big_file;
 use tests::{interrupt, requirements};
 
-use crate::output::{Output, Row};
+use crate::options::Options;
+use crate::output::{Output, Row, progress};
 use crate::sample::Samples;
 use dut::Dut;
 
-/// Between two looks at whether we are to stop.
-const LOOK: Duration = Duration::from_millis(50);
 /// Size of the file that clients download, in MiB.
 const FILE_MIB: u64 = 64;
 /// What the laboratory itself is made with.
@@ -76,31 +73,23 @@ impl Figure {
     }
 }
 
-struct Options {
-    seconds: f64,
-    repeats: u32,
-    is_json: bool,
-}
-
-pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<(), String> {
-    parse(words).and_then(|options| measure(&options)).map_err(|error| format!("{error:#}"))
-}
-
-fn measure(options: &Options) -> Result<()> {
-    let mut output = Output::start(options.is_json, ABOUT);
+pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
+    let options = Options { seconds: 1.0, repeats: 3, ..Options::default() };
+    let options = options.parse(&["seconds", "repeats"], words)?;
+    let mut output = Output::start(options.is_json, ABOUT)?;
     interrupt::catch_signals()?;
     if let Err(lack) = requirements::installed(TOOLS) {
-        output.progress(&format!("veth: no rows: {lack:#}"));
+        progress(&format!("veth: no rows: {lack:#}"));
         return Ok(());
     }
-    let taken = take(&output, options)?;
+    let taken = take(&options)?;
     for (place, figure) in Figure::ALL.into_iter().enumerate() {
         let measured = || taken.iter().filter(|(_, samples)| samples[place].len() > 0);
         for (ours, our_samples) in measured() {
             let Some(method) = ours.method() else { continue };
             for (peer, samples) in measured().filter(|(peer, _)| peer.method().is_none()) {
                 let row = figure.row(method, &our_samples[place]);
-                output.row(&row.against(peer.name(), &our_samples[place], &samples[place]));
+                output.row(&row.against(peer.name(), &our_samples[place], &samples[place]))?;
             }
         }
     }
@@ -109,7 +98,7 @@ fn measure(options: &Options) -> Result<()> {
 
 /// Takes all samples, in turn. The laboratory is gone before a row is printed: whoever has closed
 /// standard output would end us with the namespaces still there.
-fn take(output: &Output, options: &Options) -> Result<Vec<(Dut, [Samples; 3])>> {
+fn take(options: &Options) -> Result<Vec<(Dut, [Samples; 3])>> {
     let lab = Lab::new().context("the laboratory (it needs root)")?;
     write_big_file(lab.directory(), FILE_MIB)?;
     // Without offsets of their own for each address: a client's ports are used again while servers
@@ -122,7 +111,7 @@ fn take(output: &Output, options: &Options) -> Result<Vec<(Dut, [Samples; 3])>> 
         .filter(|dut| {
             let lack = dut.lack();
             if let Some(lack) = &lack {
-                output.progress(&format!("veth: no rows with {}: {lack}", dut.name()));
+                progress(&format!("veth: no rows with {}: {lack}", dut.name()));
             }
             lack.is_none()
         })
@@ -142,27 +131,22 @@ fn take(output: &Output, options: &Options) -> Result<Vec<(Dut, [Samples; 3])>> 
                     Figure::Bulk => load::bulk(&lab, &running.targets, window),
                     Figure::Http => load::http(&lab, &running.targets, window),
                 };
-                let value = value.with_context(|| format!("{}, {}", dut.name(), figure.name()));
-                let value = value.with_context(|| running.said())?;
-                told += &format!("  {} {value:.2}", figure.name());
-                samples.push(value);
+                match value.with_context(|| running.said()) {
+                    Ok(value) => {
+                        told += &format!("  {} {value:.2}", figure.name());
+                        samples.push(value);
+                    }
+                    // On a busy machine a sample may fail; the others are still worth having.
+                    Err(error) => {
+                        interrupt::check()?;
+                        progress(&format!("veth: {}, {}: {error:#}", dut.name(), figure.name()));
+                    }
+                }
             }
-            output.progress(&told);
+            progress(&told);
         }
     }
     Ok(taken)
-}
-
-/// Sleeps, and fails soon after a signal.
-pub(crate) fn pause(time: Duration) -> Result<()> {
-    let end = Instant::now() + time;
-    loop {
-        interrupt::check()?;
-        match end.checked_duration_since(Instant::now()) {
-            Some(left) if !left.is_zero() => thread::sleep(left.min(LOOK)),
-            _ => return Ok(()),
-        }
-    }
 }
 
 /// Runs `work` in a namespace; a signal before or during it is an error.
@@ -171,21 +155,4 @@ fn inside<T: Send>(at: &Namespace, work: impl FnOnce() -> Result<T> + Send) -> R
     let result = at.enter(work)?;
     interrupt::check()?;
     result
-}
-
-fn parse(words: impl Iterator<Item = String>) -> Result<Options> {
-    use lexopt::prelude::*;
-    let mut options = Options { seconds: 1.0, repeats: 3, is_json: false };
-    let mut parser = lexopt::Parser::from_args(words);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("seconds") => options.seconds = parser.value()?.parse()?,
-            Long("repeats") => options.repeats = parser.value()?.parse()?,
-            Long("json") => options.is_json = true,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let sane = (0.1..=60.0).contains(&options.seconds) && options.repeats > 0;
-    ensure!(sane, "--seconds is 0.1 to 60, --repeats at least 1");
-    Ok(options)
 }

@@ -12,6 +12,7 @@ mod drain;
 mod files;
 mod hostile;
 mod ipv6;
+mod key;
 mod killed;
 mod laboratory;
 mod ldirectord;
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
     cases.extend(saved::cases());
     cases.extend(disk::cases());
     cases.extend(killed::cases());
+    cases.extend(key::cases());
     cases.extend(sockets::cases());
     cases.extend(crowd::cases());
     cases.extend(files::cases());
