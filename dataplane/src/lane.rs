@@ -159,7 +159,7 @@ impl<A: Network> Lane<A> {
     }
 
     /// The record of a packet's connection, by the hash of its client.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, hash: ClientHash, packet: &Packet<A>, way: Way) -> Option<RecordId> {
         self.connections.find(hash, |connection| is_of(connection, packet, way))
     }

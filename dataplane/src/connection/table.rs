@@ -164,7 +164,7 @@ impl<A: Network> Table<A> {
     }
 
     /// Finds the connection of this hash that `is_it` accepts.
-    #[inline]
+    #[inline(always)]
     pub fn find(
         &self,
         hash: ClientHash,
@@ -203,7 +203,7 @@ impl<A: Network> Table<A> {
     ///
     /// # Errors
     /// [`DropReason::TableFull`] and [`DropReason::ChainFull`]; nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub fn insert(
         &mut self,
         hash: ClientHash,

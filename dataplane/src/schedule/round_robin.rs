@@ -36,6 +36,7 @@ const BEFORE_FIRST: u64 = u32::MAX as u64;
 
 impl RoundRobin {
     /// The next place that takes connections behind the one whose order is `cursor`.
+    #[inline]
     fn next(&self, members: &[Member], cursor: u64) -> Option<usize> {
         let start = successor(members, cursor as u32, self.place.load(Relaxed));
         let (wrapped, ahead) = members.split_at(start);
