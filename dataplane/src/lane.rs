@@ -1,13 +1,13 @@
 //! What a shard has once for each address family: connections, services and known addresses.
 
 use alloc::sync::Arc;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 
 use crate::address_set::{AddressSet, Role};
 use crate::common::Common;
 use crate::connection::RecordId;
 use crate::connection::{Connection, Table};
-use crate::hash::ClientHash;
+use crate::hash::{self, ClientHash};
 use crate::packet::{Network, Packet, protocol};
 use crate::roster::Roster;
 use crate::service::ServiceKey;
@@ -39,6 +39,9 @@ pub(crate) struct Staged<A> {
 /// Protocol, address and port of a virtual service.
 type ServiceEnd<A> = (u8, A, u16);
 
+/// A virtual service in the table of those that have an end.
+type Service<A> = (ServiceEnd<A>, Arc<Roster>);
+
 /// Port of FTP's control connections.
 pub(crate) const FTP: u16 = 21;
 /// Port from which FTP servers open data connections.
@@ -50,7 +53,7 @@ const UNPRIVILEGED: u16 = 1024;
 pub(crate) struct Lane<A> {
     pub(crate) connections: Table<A>,
     pub(crate) addresses: AddressSet<A>,
-    services: HashMap<ServiceEnd<A>, Arc<Roster>>,
+    services: HashTable<Service<A>>,
     marked: HashMap<u32, Arc<Roster>>,
     /// Of the services, those of TCP port 21, and those of port 0.
     ftp_services: usize,
@@ -67,7 +70,7 @@ impl<A: Network> Lane<A> {
         Self {
             connections,
             addresses: AddressSet::new(addresses),
-            services: HashMap::with_capacity(services),
+            services: HashTable::with_capacity(services),
             marked: HashMap::with_capacity(services),
             ftp_services: 0,
             wildcards: 0,
@@ -84,20 +87,25 @@ impl<A: Network> Lane<A> {
             Ok(end) => end,
             Err(mark) => return self.marked.insert(mark, Arc::clone(roster)),
         };
-        let old = self.services.insert(end, Arc::clone(roster));
-        if old.is_none() {
-            self.addresses.add(end.1, Role::VIRTUAL);
-            self.ftp_services += usize::from(is_ftp(end));
-            self.wildcards += usize::from(end.2 == 0);
+        let is_it = |service: &Service<A>| service.0 == end;
+        if let Some((_, old)) = self.services.find_mut(hash_of(end), is_it) {
+            return Some(core::mem::replace(old, Arc::clone(roster)));
         }
-        old
+        let hasher = |service: &Service<A>| hash_of(service.0);
+        self.services.insert_unique(hash_of(end), (end, Arc::clone(roster)), hasher);
+        self.addresses.add(end.1, Role::VIRTUAL);
+        self.ftp_services += usize::from(is_ftp(end));
+        self.wildcards += usize::from(end.2 == 0);
+        None
     }
 
     /// Removes a service, whose roster comes back.
     pub(crate) fn remove_service(&mut self, key: &ServiceKey) -> Option<Arc<Roster>> {
         let removed = match end_of(key) {
             Ok(end) => {
-                let removed = self.services.remove(&end)?;
+                let is_it = |service: &Service<A>| service.0 == end;
+                let found = self.services.find_entry(hash_of(end), is_it).ok()?;
+                let ((_, removed), _) = found.remove();
                 self.addresses.remove(end.1, Role::VIRTUAL);
                 self.ftp_services -= usize::from(is_ftp(end));
                 self.wildcards -= usize::from(end.2 == 0);
@@ -111,22 +119,29 @@ impl<A: Network> Lane<A> {
 
     /// The service of a packet, in the kernel's order: firewall mark, exact end, FTP's data
     /// connections, any port.
+    #[inline(always)]
     pub(crate) fn service(&self, mark: u32, packet: &Packet<A>) -> Option<&Arc<Roster>> {
         let (transport, address) = (packet.ip.protocol, packet.ip.destination);
         let port = packet.destination_port;
         let marked = if mark == 0 { None } else { self.marked.get(&mark) };
         marked
-            .or_else(|| self.services.get(&(transport, address, port)))
+            .or_else(|| self.service_at((transport, address, port)))
             .or_else(|| {
                 let may_be_data = transport == protocol::TCP
                     && self.ftp_services > 0
                     && (port == FTP_DATA || port >= UNPRIVILEGED);
-                if may_be_data { self.services.get(&(transport, address, FTP)) } else { None }
+                if may_be_data { self.service_at((transport, address, FTP)) } else { None }
             })
             .or_else(|| {
                 let any_port = (transport, address, 0);
-                if self.wildcards > 0 { self.services.get(&any_port) } else { None }
+                if self.wildcards > 0 { self.service_at(any_port) } else { None }
             })
+    }
+
+    #[inline]
+    fn service_at(&self, end: ServiceEnd<A>) -> Option<&Arc<Roster>> {
+        let found = self.services.find(hash_of(end), |service| service.0 == end);
+        found.map(|(_, roster)| roster)
     }
 
     /// Whether a service takes packets with this firewall mark.
@@ -144,7 +159,7 @@ impl<A: Network> Lane<A> {
     }
 
     /// The record of a packet's connection, by the hash of its client.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn find(&self, hash: ClientHash, packet: &Packet<A>, way: Way) -> Option<RecordId> {
         self.connections.find(hash, |connection| is_of(connection, packet, way))
     }
@@ -207,6 +222,12 @@ fn end_of<A: Network>(key: &ServiceKey) -> Result<ServiceEnd<A>, u32> {
         }
         ServiceKey::Mark { mark, .. } => Err(mark),
     }
+}
+
+/// Whoever configures services chooses their ends, so this hash needs no key.
+#[inline]
+fn hash_of<A: Network>((transport, address, port): ServiceEnd<A>) -> u64 {
+    hash::stretch(address.fold() ^ u64::from(port) << 32 ^ u64::from(transport) << 48, 0)
 }
 
 fn is_ftp<A>((transport, _, port): ServiceEnd<A>) -> bool {

@@ -13,6 +13,7 @@ use crate::frame::Frame;
 use crate::hash::ClientHash;
 use crate::lane::{FTP, FTP_DATA, Lane, Staged};
 use crate::neighbour::NeighbourId;
+use crate::packet::checksum::Delta;
 use crate::packet::{Header, Network, Packet, protocol};
 use crate::process::Refused;
 use crate::roster::{Load, Persistence, Roster, ServerId};
@@ -28,16 +29,18 @@ const REUSE_HALF_CLOSED: i32 = 2;
 const UNSTARTED: u32 = 3 * TICKS_PER_SECOND;
 
 /// The server chosen for a connection.
-struct Choice {
+struct Choice<A> {
     server: ServerId,
-    real: (IpAddr, u16),
+    /// `None` when its address is of the other family: only a tunnel would lead there.
+    real: Option<A>,
+    real_port: u16,
     method: Method,
     template: TemplateId,
 }
 
 impl<A: Network> Lane<A> {
     /// A request whose connection is missing, has ended, has lost its server, or may be replaced.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn open<F: Frame>(
         &mut self,
         common: &mut Common,
@@ -47,39 +50,43 @@ impl<A: Network> Lane<A> {
         found: Option<RecordId>,
     ) -> Result<Verdict, Refused> {
         let packet = &staged.packet;
-        let mut replaced = None;
-        if let Some(id) = found {
-            let connection = self.connections.get(id);
-            if now.reached(connection.expires) {
+        // Forwarding is spelt out once, at the end, to be inlined there.
+        let id = 'id: {
+            let mut replaced = None;
+            if let Some(id) = found {
+                let connection = self.connections.get(id);
+                if now.reached(connection.expires) {
+                    common.end(&mut self.connections, id);
+                } else if packet.opens() && common.may_replace(connection) {
+                    replaced = Some(id);
+                } else if common.servers[connection.server.index()].is_available {
+                    break 'id id;
+                } else if common.settings.expire_nodest_conn != 0 {
+                    replaced = Some(id);
+                } else {
+                    return Err(DropReason::ServerDeleted.into());
+                }
+            }
+            if replaced.is_some() && self.connections.len() == self.connections.capacity() {
+                // Its record is needed for its successor.
+                common.end(&mut self.connections, replaced.take().expect("there is one"));
+            }
+            let made = self.make(common, now, frame, staged);
+            // The old connection is counted at its server while the new one is scheduled.
+            if let Some(id) = replaced {
                 common.end(&mut self.connections, id);
-            } else if packet.opens() && common.may_replace(connection) {
-                replaced = Some(id);
-            } else if common.servers[connection.server.index()].is_available {
-                return proceed(common, now, frame, packet, self.connections.get_mut(id));
-            } else if common.settings.expire_nodest_conn != 0 {
-                replaced = Some(id);
-            } else {
-                return Err(DropReason::ServerDeleted.into());
             }
-        }
-        if replaced.is_some() && self.connections.len() == self.connections.capacity() {
-            // Its record is needed for its successor.
-            common.end(&mut self.connections, replaced.take().expect("there is one"));
-        }
-        let made = self.make(common, now, frame, staged);
-        // The old connection is counted at its server while the new one is scheduled.
-        if let Some(id) = replaced {
-            common.end(&mut self.connections, id);
-        }
-        match made? {
-            Made::Connection(id) => {
-                proceed(common, now, frame, packet, self.connections.get_mut(id))
+            match made? {
+                Made::Connection(id) => id,
+                Made::OnePacket(verdict) => return Ok(verdict),
             }
-            Made::OnePacket(verdict) => Ok(verdict),
-        }
+        };
+        let (slot, rest) = common.towards(self.connections.get(id).server);
+        request(slot, rest, now, frame, packet, self.connections.get_mut(id))
     }
 
     /// Makes a connection for a packet that may open one.
+    #[inline(always)]
     fn make<F: Frame>(
         &mut self,
         common: &mut Common,
@@ -96,10 +103,7 @@ impl<A: Network> Lane<A> {
         }
         let (mut connection, is_one_packet) = self.schedule(common, now, packet)?;
         if is_one_packet {
-            common.bind(&connection);
-            let verdict = proceed(common, now, frame, packet, &mut connection);
-            common.unbind(&connection);
-            return Ok(Made::OnePacket(verdict?));
+            return forward_alone(common, now, frame, packet, connection).map(Made::OnePacket);
         }
         // A packet makes a connection active at once, so it is counted where it will be.
         let direction =
@@ -111,6 +115,7 @@ impl<A: Network> Lane<A> {
     }
 
     /// Puts a scheduled connection into the table and binds it to its server.
+    #[inline(always)]
     pub(crate) fn insert(
         &mut self,
         common: &Common,
@@ -133,6 +138,7 @@ impl<A: Network> Lane<A> {
 
     /// Chooses a server for a packet: the connection, which is in no table and at no server's
     /// count yet, and whether it is to last for this packet only.
+    #[inline(always)]
     pub(crate) fn schedule(
         &self,
         common: &mut Common,
@@ -159,7 +165,8 @@ impl<A: Network> Lane<A> {
                 let member = is_exact.then(|| roster.pick(&query(common, now, packet))).flatten();
                 member.map(|member| Choice {
                     server: member.id,
-                    real: (member.address, member.port),
+                    real: A::from_ip(member.address),
+                    real_port: member.port,
                     method: member.method,
                     template: TemplateId::NONE,
                 })
@@ -171,15 +178,17 @@ impl<A: Network> Lane<A> {
             let reason = if is_other { DropReason::NoService } else { DropReason::NoDestination };
             return Err(reason.into());
         };
-        let Some(real) = A::from_ip(choice.real.0) else {
+        let Some(real) = choice.real else {
             if choice.template != TemplateId::NONE {
                 common.templates.release(choice.template);
             }
             return Err(DropReason::TunnelKind.into());
         };
-        let real_port = if choice.real.1 == 0 { destination_port } else { choice.real.1 };
-        let (header_delta, transport_delta) =
-            nat::deltas((ip.destination, destination_port), (real, real_port));
+        let real_port = if choice.real_port == 0 { destination_port } else { choice.real_port };
+        let (header_delta, transport_delta) = match choice.method {
+            Method::Nat => nat::deltas((ip.destination, destination_port), (real, real_port)),
+            Method::Direct | Method::Tunnel => (Delta::NONE, Delta::NONE),
+        };
         let mut flags = Flags::new(choice.method);
         flags.set_vouches(choice.template != TemplateId::NONE);
         let connection = Connection {
@@ -204,6 +213,7 @@ impl<A: Network> Lane<A> {
     }
 
     /// The server that the client stays with, or else a new one that it will stay with.
+    #[inline(never)]
     fn keep(
         &self,
         common: &Common,
@@ -211,7 +221,7 @@ impl<A: Network> Lane<A> {
         roster: &Roster,
         persistence: Persistence,
         packet: &Packet<A>,
-    ) -> Result<Option<Choice>, Refused> {
+    ) -> Result<Option<Choice<A>>, Refused> {
         let port = packet.destination_port;
         let is_service_port = port == service_port(roster);
         let key = template_key(roster, persistence, &packet.ip, port);
@@ -246,20 +256,25 @@ impl<A: Network> Lane<A> {
         let address = server.address().expect("a server that is available has an address");
         let real_port = if is_service_port { server.port } else { 0 };
         let template = stripe.hold(slot, now);
-        Ok(Some(Choice { server: id, real: (address, real_port), method: server.method, template }))
+        let real = A::from_ip(address);
+        Ok(Some(Choice { server: id, real, real_port, method: server.method, template }))
     }
 }
 
-/// Forwards a request on its connection.
-fn proceed<F: Frame, A: Network>(
+/// Forwards a request on a connection that lasts for it only.
+#[inline(never)]
+fn forward_alone<F: Frame, A: Network>(
     common: &mut Common,
     now: Tick,
     frame: &mut F,
     packet: &Packet<A>,
-    connection: &mut Connection<A>,
+    mut connection: Connection<A>,
 ) -> Result<Verdict, Refused> {
+    common.bind(&connection);
     let (slot, rest) = common.towards(connection.server);
-    request(slot, rest, now, frame, packet, connection)
+    let verdict = request(slot, rest, now, frame, packet, &mut connection);
+    common.unbind(&connection);
+    verdict
 }
 
 /// What became of a packet that opens.
@@ -291,6 +306,7 @@ impl Common {
     }
 
     /// Counts a new connection in.
+    #[inline]
     fn bind<A>(&self, connection: &Connection<A>) {
         let is_active = connection.flags.is_active();
         self.servers[connection.server.index()].count(|load| load.bind(is_active));

@@ -289,19 +289,33 @@ impl<A: Network> Lane<A> {
         frame: &mut F,
         staged: &Staged<A>,
     ) -> Result<Verdict, Refused> {
-        let mut found = self.find(staged.hash, &staged.packet, staged.way);
         match staged.way {
-            Way::Request => self.open(common, now, frame, staged, found),
-            Way::Reply => loop {
-                let id = found.ok_or(DropReason::NoConnection)?;
-                if !now.reached(self.connections.get(id).expires) {
-                    let connection = self.connections.get_mut(id);
-                    return reply(common, now, frame, &staged.packet, connection);
-                }
-                // Another one of the client's may lead to the same real end.
-                common.end(&mut self.connections, id);
-                found = self.find(staged.hash, &staged.packet, staged.way);
-            },
+            Way::Request => {
+                let found = self.find(staged.hash, &staged.packet, Way::Request);
+                self.open(common, now, frame, staged, found)
+            }
+            Way::Reply => self.reply_with_care(common, now, frame, staged),
+        }
+    }
+
+    /// A function of its own, so that what opens connections has its registers.
+    #[inline(never)]
+    fn reply_with_care<F: Frame>(
+        &mut self,
+        common: &mut Common,
+        now: Tick,
+        frame: &mut F,
+        staged: &Staged<A>,
+    ) -> Result<Verdict, Refused> {
+        loop {
+            let found = self.find(staged.hash, &staged.packet, Way::Reply);
+            let id = found.ok_or(DropReason::NoConnection)?;
+            let connection = self.connections.get_mut(id);
+            if !now.reached(connection.expires) {
+                return reply(common, now, frame, &staged.packet, connection);
+            }
+            // Another one of the client's may lead to the same real end.
+            common.end(&mut self.connections, id);
         }
     }
 }

@@ -224,6 +224,7 @@ pub struct Roster {
 
 impl Roster {
     /// The server for a new connection, or `None` when none takes any.
+    #[inline]
     #[must_use]
     pub fn pick(&self, query: &Query) -> Option<&Member> {
         self.scheduler.pick(self, query).map(|place| &self.members[place])

@@ -175,7 +175,7 @@ impl<A: Network> Table<A> {
     }
 
     /// Finds the connection of this hash that `is_it` accepts.
-    #[inline]
+    #[inline(always)]
     pub fn find(
         &self,
         hash: ClientHash,
@@ -214,6 +214,7 @@ impl<A: Network> Table<A> {
     ///
     /// # Errors
     /// [`DropReason::TableFull`] and [`DropReason::ChainFull`]; nothing has changed then.
+    #[inline(always)]
     pub fn insert(
         &mut self,
         hash: ClientHash,
@@ -222,7 +223,13 @@ impl<A: Network> Table<A> {
         if self.used == self.capacity() {
             return Err(DropReason::TableFull);
         }
-        let (bucket, slot) = self.free_slot(hash)?;
+        let at = hash.bucket(self.hashed);
+        let first = &self.buckets[at as usize];
+        let (bucket, slot) = match first.tags.matching(0).next() {
+            // A client tuple that leaves a slot here is no crowd.
+            Some(slot) if first.next == NONE => (at, slot),
+            _ => self.free_slot(hash)?,
+        };
         let record = self.take_record();
         self.records[record as usize] = connection;
         let bucket = &mut self.buckets[bucket as usize];
@@ -267,6 +274,7 @@ impl<A: Network> Table<A> {
         (!record.is_free()).then_some((RecordId(index), record))
     }
 
+    #[inline]
     fn take_record(&mut self) -> u32 {
         if self.free_record == NONE {
             self.untouched += 1;
@@ -281,6 +289,7 @@ impl<A: Network> Table<A> {
     ///
     /// A client tuple with more connections than a bucket holds leaves a few slots of its chain and
     /// half of the spare buckets to others.
+    #[inline(never)]
     fn free_slot(&mut self, hash: ClientHash) -> Result<(u32, usize), DropReason> {
         let mut at = hash.bucket(self.hashed);
         let (mut found, mut free, mut alike, mut spares) = (None, 0, 0, 0);

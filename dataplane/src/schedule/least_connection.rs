@@ -30,38 +30,47 @@ pub(super) fn overhead(member: &Member) -> u64 {
 }
 
 impl Least {
-    /// Whether one server is less loaded than another, compared without dividing.
-    pub(super) fn is_lighter(self, one: &Member, other: &Member) -> bool {
-        let (one_load, one_weight) = self.load(one);
-        let (other_load, other_weight) = self.load(other);
-        u128::from(other_load) * u128::from(one_weight)
-            > u128::from(one_load) * u128::from(other_weight)
-    }
-
-    /// Load and weight.
-    fn load(self, member: &Member) -> (u64, u32) {
-        let delay = || u64::from(member.load.active()) + 1;
-        match self {
-            Self::Connections => (overhead(member), 1),
-            Self::WeightedConnections => (overhead(member), member.weight),
-            Self::ExpectedDelay => (delay(), member.weight),
-            // Nothing is less than an idle server's load, so the first of them wins.
-            Self::NeverQueue if member.load.active() == 0 => (0, 1),
-            Self::NeverQueue => (delay(), member.weight),
-        }
-    }
-
     /// The first of the least loaded among some members that take connections.
+    #[inline]
     pub(super) fn search<'r>(
         self,
         members: impl Iterator<Item = (usize, &'r Member)>,
     ) -> Option<usize> {
-        let able = members.filter(|(_, member)| member.is_eligible());
-        let lighter = |best: (usize, &'r Member), other: (usize, &'r Member)| {
-            if self.is_lighter(other.1, best.1) { other } else { best }
-        };
-        able.reduce(lighter).map(|(place, _)| place)
+        let delay = |member: &Member| u64::from(member.load.active()) + 1;
+        // A loop for each, so that it does not choose anew for every member.
+        match self {
+            Self::Connections => search_by(members, |member| (overhead(member), 1)),
+            Self::WeightedConnections => {
+                search_by(members, |member| (overhead(member), member.weight))
+            }
+            Self::ExpectedDelay => search_by(members, |member| (delay(member), member.weight)),
+            // Nothing is less than an idle server's load, so the first of them wins.
+            Self::NeverQueue => search_by(members, |member| match delay(member) {
+                1 => (0, 1),
+                delay => (delay, member.weight),
+            }),
+        }
     }
+}
+
+/// The first of the least loaded, given the load and the weight that divides it.
+#[inline]
+fn search_by<'r>(
+    members: impl Iterator<Item = (usize, &'r Member)>,
+    load: impl Fn(&Member) -> (u64, u32),
+) -> Option<usize> {
+    // More than any load by any weight, as 1 divided by 0 is.
+    let (mut best, mut best_load, mut best_weight) = (None, 1, 0);
+    for (place, member) in members {
+        let (load, weight) = load(member);
+        // Compared without dividing.
+        let is_less =
+            u128::from(best_load) * u128::from(weight) > u128::from(load) * u128::from(best_weight);
+        if is_less && member.is_eligible() {
+            (best, best_load, best_weight) = (Some(place), load, weight);
+        }
+    }
+    best
 }
 
 impl Schedule for Least {

@@ -1,14 +1,19 @@
 //! `rr` and `wrr` (reference: Linux Virtual Server, "Job Scheduling Algorithms").
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::{Plan, Query, Schedule, greatest_common_divisor};
 use crate::roster::{Member, Roster};
 
 /// Place of the first member behind the one whose order is `after`, the roster being in
-/// descending order. The one itself may be gone: its successor is the same.
-fn successor(members: &[Member], after: u32) -> usize {
-    members.partition_point(|member| member.order >= after)
+/// descending order. The one itself may be gone: its successor is the same. `place` is where it
+/// last was; most often it still is there, and need not be searched for.
+#[inline]
+fn successor(members: &[Member], after: u32, place: u32) -> usize {
+    match members.get(place as usize) {
+        Some(member) if member.order == after => place as usize + 1,
+        _ => members.partition_point(|member| member.order >= after),
+    }
 }
 
 /// Round robin: servers in turn, whatever their weight, leaving out those of weight 0.
@@ -16,11 +21,13 @@ fn successor(members: &[Member], after: u32) -> usize {
 pub(super) struct RoundRobin {
     /// Order of the server chosen last; one past every order to begin before the first.
     cursor: AtomicU64,
+    /// Where that server was in its roster.
+    place: AtomicU32,
 }
 
 impl Default for RoundRobin {
     fn default() -> Self {
-        Self { cursor: AtomicU64::new(BEFORE_FIRST) }
+        Self { cursor: AtomicU64::new(BEFORE_FIRST), place: AtomicU32::new(0) }
     }
 }
 
@@ -29,8 +36,9 @@ const BEFORE_FIRST: u64 = u32::MAX as u64;
 
 impl RoundRobin {
     /// The next place that takes connections behind the one whose order is `cursor`.
-    fn next(members: &[Member], cursor: u64) -> Option<usize> {
-        let start = successor(members, cursor as u32);
+    #[inline]
+    fn next(&self, members: &[Member], cursor: u64) -> Option<usize> {
+        let start = successor(members, cursor as u32, self.place.load(Relaxed));
         let (wrapped, ahead) = members.split_at(start);
         let takes = Member::is_eligible;
         match ahead.iter().position(takes) {
@@ -45,17 +53,20 @@ impl Schedule for RoundRobin {
         let members = &*roster.members;
         let mut cursor = self.cursor.load(Relaxed);
         loop {
-            let place = Self::next(members, cursor)?;
+            let place = self.next(members, cursor)?;
             let next = u64::from(members[place].order);
             match self.cursor.compare_exchange_weak(cursor, next, Relaxed, Relaxed) {
-                Ok(_) => return Some(place),
+                Ok(_) => {
+                    self.place.store(place as u32, Relaxed);
+                    return Some(place);
+                }
                 Err(moved) => cursor = moved, // another shard chose: take the one behind its choice
             }
         }
     }
 
     fn peek(&self, roster: &Roster, _: &Query) -> Option<usize> {
-        Self::next(&roster.members, self.cursor.load(Relaxed))
+        self.next(&roster.members, self.cursor.load(Relaxed))
     }
 
     /// When the first server is deleted under the cursor, the next round begins before whoever is
@@ -75,11 +86,14 @@ impl Schedule for RoundRobin {
 pub(super) struct WeightedRoundRobin {
     /// Order of the server chosen last (upper half) and the current level (lower half).
     position: AtomicU64,
+    /// Where that server was in its roster.
+    place: AtomicU32,
 }
 
 impl Default for WeightedRoundRobin {
     fn default() -> Self {
-        Self { position: AtomicU64::new(pack(BEFORE_FIRST as u32, 0)) }
+        let position = AtomicU64::new(pack(BEFORE_FIRST as u32, 0));
+        Self { position, place: AtomicU32::new(0) }
     }
 }
 
@@ -94,10 +108,10 @@ fn unpack(both: u64) -> (u32, u32) {
 impl WeightedRoundRobin {
     /// The next place after `after` at `level`, or else the first at the highest lower level that
     /// some server reaches, beginning again from the top once the lowest is done.
-    fn next(roster: &Roster, after: u32, level: u32) -> Option<(usize, u32)> {
+    fn next(&self, roster: &Roster, after: u32, level: u32) -> Option<(usize, u32)> {
         let Plan::Levels { top, step } = *roster.plan else { return None };
         let members = &*roster.members;
-        let start = successor(members, after);
+        let start = successor(members, after, self.place.load(Relaxed));
         let level = level.max(1);
         if let Some(place) = first_reaching(&members[start..], level) {
             return Some((start + place, level));
@@ -122,10 +136,13 @@ impl Schedule for WeightedRoundRobin {
         let mut position = self.position.load(Relaxed);
         loop {
             let (after, level) = unpack(position);
-            let (place, level) = Self::next(roster, after, level)?;
+            let (place, level) = self.next(roster, after, level)?;
             let next = pack(roster.members[place].order, level);
             match self.position.compare_exchange_weak(position, next, Relaxed, Relaxed) {
-                Ok(_) => return Some(place),
+                Ok(_) => {
+                    self.place.store(place as u32, Relaxed);
+                    return Some(place);
+                }
                 Err(moved) => position = moved,
             }
         }
@@ -133,7 +150,7 @@ impl Schedule for WeightedRoundRobin {
 
     fn peek(&self, roster: &Roster, _: &Query) -> Option<usize> {
         let (after, level) = unpack(self.position.load(Relaxed));
-        Self::next(roster, after, level).map(|(place, _)| place)
+        self.next(roster, after, level).map(|(place, _)| place)
     }
 
     fn plan(&self, members: &[Member]) -> Plan {
