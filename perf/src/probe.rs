@@ -7,9 +7,10 @@
 use dataplane::BURST;
 use dataplane::frame::Frame;
 use dataplane::packet::checksum;
+use dataplane::packet::ethernet::Mac;
 use engine::port::huge_pages::hold_in_large_pages;
 use engine::port::prefetch::prefetch;
-use wide::u16x8;
+use wide::{u8x16, u16x8};
 
 use crate::frames::{DUT_MAC, GENERATOR_MAC};
 use crate::pool::PoolFrame;
@@ -27,6 +28,9 @@ const NEXT: [[u8; 8]; 4] = [
     [3, 3, 1, 3, 0, 0, 0, 0],
 ];
 
+/// Of a frame's first bytes: whom it is for, that it carries IPv4, and without options.
+const MASK: [u8; 16] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0];
+
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
@@ -35,13 +39,13 @@ struct Bucket {
     records: [u32; SLOTS],
 }
 
+/// All in the order of a packet's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Key {
-    source: u32,
-    destination: u32,
-    /// Both.
-    ports: u32,
-    protocol: u8,
+    /// Source and destination.
+    addresses: u64,
+    /// Both, and the protocol.
+    ports: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -77,7 +81,10 @@ pub(crate) struct Probe {
     buckets: Vec<Bucket>,
     records: Vec<Record>,
     servers: Vec<Server>,
-    /// The outer header, and its sum.
+    /// How the frames that it takes begin, as far as the mask shows.
+    begin: [u8; 16],
+    link: [u8; LINK],
+    /// The outer header, and the sum of what is always the same in it, lowest byte first.
     outer: [u8; HEADER],
     outer_sum: u64,
     identification: u16,
@@ -103,7 +110,9 @@ impl Probe {
             records,
             servers: vec![Server::default(); 1],
             outer,
-            outer_sum: checksum::sum(&outer),
+            begin: begin(DUT_MAC, [0; 6]),
+            link: *begin(GENERATOR_MAC, DUT_MAC.0).first_chunk().expect("16 bytes hold 14"),
+            outer_sum: u64::from(checksum::fold(checksum::sum(&outer[8..])).swap_bytes()),
             identification: 0,
         }
     }
@@ -152,38 +161,41 @@ impl Probe {
                 prefetch(record);
             }
         }
-        let sent = |(staged, frame)| self.act(now, staged, frame).is_some();
-        staged.iter().zip(burst).map(sent).filter(|&sent| sent).count()
+        let mut sent = 0;
+        for (staged, frame) in staged.iter().zip(burst) {
+            sent += usize::from(self.act(now, staged, frame).is_some());
+        }
+        sent
     }
 
     /// What a packet is looked up by, if it is one that the probe takes.
     #[inline(always)]
     fn parse(&self, frame: &[u8]) -> Option<Staged> {
-        let header: &[u8; HEADER] = frame.get(LINK..LINK + HEADER)?.try_into().ok()?;
-        let transport = &frame[LINK + HEADER..];
-        let word = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|n| header[at + n]));
-        let length = word(0) as u16;
-        let is_whole = frame[..6] == DUT_MAC.0
-            && frame[12..14] == [8, 0]
-            && header[0] == 0x45
-            && (HEADER..=frame.len() - LINK).contains(&usize::from(length))
-            && checksum::is_correct(header);
-        let protocol = header[9];
-        let flags = match protocol {
-            6 if transport.len() >= 20 && transport[12] >= 0x50 => transport[13],
-            17 if transport.len() >= 8 => 0,
+        let headers: &[u8; LINK + HEADER + 20] = frame.first_chunk()?;
+        let (start, _) = headers.split_first_chunk::<16>()?;
+        let ip: &[u8; HEADER] = headers[LINK..].first_chunk()?;
+        let begins = u8x16::from(*start) & u8x16::from(MASK);
+        let length = u16::from_be_bytes([ip[2], ip[3]]);
+        let is_whole = begins.simd_eq(u8x16::from(self.begin)).all()
+            & (usize::from(length).wrapping_sub(HEADER) <= frame.len() - (LINK + HEADER))
+            & (ip[8] > 1)
+            & checksum::is_correct(ip);
+        let flags = match ip[9] {
+            6 => headers[47],
+            17 => 0,
             _ => return None,
         };
-        if !is_whole || header[8] <= 1 {
+        if !is_whole {
             return None;
         }
-        let ports = u32::from_be_bytes([0, 1, 2, 3].map(|n| transport[n]));
-        let key = Key { source: word(12), destination: word(16), ports, protocol };
+        let addresses = u64::from_ne_bytes(*headers[26..].first_chunk()?);
+        let ports = u64::from(u32::from_ne_bytes(*headers[34..].first_chunk()?));
+        let client = addresses << 32 | ports & 0xffff;
         let [offset, first, second] = SECRET;
-        let client = u64::from(key.source) << 16 | u64::from(ports >> 16);
         let hash = multiply_fold(multiply_fold(client ^ offset, first) ^ offset, second);
         let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
         let tag = ((hash >> 16) as u16).max(1);
+        let key = Key { addresses, ports: ports | u64::from(ip[9]) << 32 };
         Some(Staged { key, flags, length, bucket, tag, guess: NONE })
     }
 
@@ -199,6 +211,7 @@ impl Probe {
         })
     }
 
+    #[inline(never)]
     fn find(&self, staged: &Staged) -> Option<u32> {
         let mut at = staged.bucket as usize;
         loop {
@@ -226,24 +239,34 @@ impl Probe {
         server.bytes += u64::from(staged.length);
 
         let frame = frame.open(HEADER as u8);
-        let (link, rest) = frame.split_first_chunk_mut::<LINK>()?;
+        let headers: &mut [u8; LINK + 2 * HEADER] = frame.first_chunk_mut()?;
+        let (link, rest) = headers.split_first_chunk_mut::<LINK>()?;
         let (outer, inner) = rest.split_first_chunk_mut::<HEADER>()?;
-        link[..6].copy_from_slice(&GENERATOR_MAC.0);
-        link[6..12].copy_from_slice(&DUT_MAC.0);
-        link[12..].copy_from_slice(&[8, 0]);
+        *link = self.link;
         inner[8] -= 1;
-        let sum = u16::from_be_bytes([inner[10], inner[11]]);
-        let (sum, carry) = sum.overflowing_add(0x100);
-        inner[10..12].copy_from_slice(&(sum + u16::from(carry)).to_be_bytes());
+        let (sum, carry) =
+            u16::from_ne_bytes([inner[10], inner[11]]).overflowing_add(0x0100_u16.to_be());
+        inner[10..12].copy_from_slice(&(sum + u16::from(carry)).to_ne_bytes());
         self.identification = self.identification.wrapping_add(1);
         let total = staged.length + HEADER as u16;
+        let first = 0x45
+            | u64::from(total.swap_bytes()) << 16
+            | u64::from(self.identification.swap_bytes()) << 32;
+        let sum = self.outer_sum + (first & 0xffff_ffff) + (first >> 32);
         *outer = self.outer;
-        outer[2..4].copy_from_slice(&total.to_be_bytes());
-        outer[4..6].copy_from_slice(&self.identification.to_be_bytes());
-        let sum = self.outer_sum + u64::from(total) + u64::from(self.identification);
-        outer[10..12].copy_from_slice(&(!checksum::fold(sum)).to_be_bytes());
+        outer[..8].copy_from_slice(&first.to_le_bytes());
+        outer[10..12].copy_from_slice(&(!checksum::fold(sum)).to_le_bytes());
         Some(())
     }
+}
+
+/// A link header of IPv4, and the first byte of what follows.
+fn begin(to: Mac, from: [u8; 6]) -> [u8; 16] {
+    let mut begin = [0; 16];
+    begin[..6].copy_from_slice(&to.0);
+    begin[6..12].copy_from_slice(&from);
+    begin[12..15].copy_from_slice(&[8, 0, 0x45]);
+    begin
 }
 
 #[inline(always)]

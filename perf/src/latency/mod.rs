@@ -19,7 +19,7 @@ use crate::setup::method_name;
 use trial::{Found, Outcome, Task, histogram};
 
 /// About how long a search takes.
-const SEARCH: Duration = Duration::from_secs(10);
+const SEARCH: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let options = Options {

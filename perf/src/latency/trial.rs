@@ -23,12 +23,12 @@ const DRAIN: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_millis(2);
 /// How long the first frame may take: the other end has to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Length of a trial in a search.
-const SEARCH: Duration = Duration::from_millis(250);
+/// Length of a trial in a search; a rate that passes must hold in samples of some seconds, too.
+const SEARCH: Duration = Duration::from_secs(1);
 /// Trials that a rate may take to pass: other programs on the machine disturb now and then.
-const TRIES: u32 = 3;
+const TRIES: u32 = 2;
 /// Halvings of the range in a search.
-const STEPS: u32 = 7;
+const STEPS: u32 = 5;
 
 /// One trial's outcome.
 #[derive(Clone, Debug, Deserialize, Serialize)]
