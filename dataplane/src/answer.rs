@@ -253,7 +253,7 @@ impl<A: Network> Lane<A> {
             common.topology.source_for(next).and_then(A::from_ip)?
         };
         let id = common.neighbours.entry(now, &common.topology, next).ok()?;
-        let identification = common.identify();
+        let identification = common.identification.next();
         let hop = common.neighbours.hop(now, id);
         let in_front = hop.header.length() + icmp::error_room::<A>();
         let length = hop.header.length() + usize::from(error_length::<A>(ip));

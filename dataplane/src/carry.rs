@@ -62,7 +62,7 @@ impl<A: Network> Translate for ToServer<'_, A> {
 #[inline(always)]
 pub(crate) fn send_to_server<F: Frame, A: Network>(
     slot: &mut ServerSlot,
-    mut rest: Rest<'_>,
+    rest: Rest<'_>,
     now: Tick,
     frame: &mut F,
     l3: u16,
@@ -73,16 +73,17 @@ pub(crate) fn send_to_server<F: Frame, A: Network>(
     if ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
     }
+    let Rest { topology, neighbours, identification, .. } = rest;
     let identification = match connection.flags.method() {
-        Method::Tunnel => rest.identify(),
+        Method::Tunnel => identification.next(),
         Method::Direct | Method::Nat => 0,
     };
-    let hop = match rest.neighbours.usable(now, slot.hop) {
+    let hop = match neighbours.usable(now, slot.hop) {
         Some(hop) => hop,
         None => {
             let to = slot.address().ok_or(DropReason::NoRoute)?;
-            slot.hop = rest.neighbours.towards(now, rest.topology, to)?;
-            rest.neighbours.hop(now, slot.hop)
+            slot.hop = neighbours.towards(now, topology, to)?;
+            neighbours.hop(now, slot.hop)
         }
     };
     match connection.flags.method() {

@@ -33,8 +33,7 @@ pub(crate) struct Common {
     pub(crate) settings: Settings,
     pub(crate) servers: Box<[ServerSlot]>,
     pub(crate) neighbours: Neighbours,
-    /// Numbers outer headers that may be fragmented, in steps that no other shard takes.
-    pub(crate) identification: u16,
+    pub(crate) identification: Identification,
     pub(crate) marks: Arc<[MarkRule]>,
     pub(crate) templates: Arc<Templates>,
     pub(crate) limits: Limits,
@@ -47,16 +46,26 @@ pub(crate) struct Rest<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) neighbours: &'a mut Neighbours,
     pub(crate) templates: &'a Templates,
-    identification: &'a mut u16,
-    shards: u16,
+    pub(crate) identification: &'a mut Identification,
 }
 
-impl Rest<'_> {
-    /// A number for a packet of our own that may be fragmented, never 0.
+/// Numbers packets of our own that may be fragmented.
+pub(crate) struct Identification {
+    last: u16,
+    step: u16,
+}
+
+impl Identification {
+    /// Numbers in steps that no other of `shards` shards takes.
+    pub(crate) fn new(id: ShardId, shards: u16) -> Self {
+        Self { last: id.0, step: shards }
+    }
+
+    /// The next number, never 0.
     #[inline(always)]
-    pub(crate) fn identify(&mut self) -> u16 {
-        *self.identification = self.identification.wrapping_add(self.shards);
-        (*self.identification).max(1)
+    pub(crate) fn next(&mut self) -> u16 {
+        self.last = self.last.wrapping_add(self.step);
+        self.last.max(1)
     }
 }
 
@@ -71,7 +80,6 @@ impl Common {
             neighbours: &mut self.neighbours,
             templates: &self.templates,
             identification: &mut self.identification,
-            shards: self.shards,
         };
         (&mut self.servers[server.index()], rest)
     }
@@ -108,12 +116,6 @@ impl Common {
         let abandons = self.settings.expire_nodest_conn != 0;
         let is_over = |server| abandons && self.is_gone(server);
         self.templates.sweep(stripe, slots, now, is_over, |server| self.unbind_template(server));
-    }
-
-    /// A number for a packet of our own that may be fragmented, never 0.
-    pub(crate) fn identify(&mut self) -> u16 {
-        self.identification = self.identification.wrapping_add(self.shards);
-        self.identification.max(1)
     }
 
     /// Whether an ICMP error may be sent to a target now.

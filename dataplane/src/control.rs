@@ -76,7 +76,7 @@ impl<A: Network> Lane<A> {
                 let bytes = frame.bytes_mut();
                 let (destination, rest) = bytes.split_at_mut(6);
                 destination.swap_with_slice(&mut rest[..6]);
-                let identification = common.identify();
+                let identification = common.identification.next();
                 icmp::answer_echo(&mut bytes[link.length..], &ip, identification);
                 Ok(Verdict::Transmit(frame.port()))
             }
@@ -247,7 +247,7 @@ impl<A: Network> Lane<A> {
             return Err(DropReason::IcmpUnhandled.into());
         }
         let id = common.neighbours.towards(now, &common.topology, client.into())?;
-        let identification = common.identify();
+        let identification = common.identification.next();
         let hop = common.neighbours.hop(now, id);
         let header = hop.header.length();
         let ends = (virtual_address, client);

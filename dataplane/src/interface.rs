@@ -2,11 +2,12 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wide::u8x16;
 
 use crate::address::Prefix;
+use crate::packet::Network;
 use crate::packet::ethernet::Mac;
 use crate::service::Family;
 use crate::verdict::PortId;
@@ -78,14 +79,14 @@ impl Untagged {
     const NONE: Self = Self { v4: [0xff; 16], v6: [0xff; 16] };
 
     fn new(mac: Mac) -> Self {
-        let begin = |ether_type: [u8; 2], version: u8| {
+        let begin = |ether_type: u16, version: u8| {
             let mut begin = [0; 16];
             begin[..6].copy_from_slice(&mac.0);
-            begin[12..14].copy_from_slice(&ether_type);
+            begin[12..14].copy_from_slice(&ether_type.to_be_bytes());
             begin[14] = version;
             begin
         };
-        Self { v4: begin([0x08, 0x00], 0x45), v6: begin([0x86, 0xdd], 0x60) }
+        Self { v4: begin(Ipv4Addr::ETHER_TYPE, 0x45), v6: begin(Ipv6Addr::ETHER_TYPE, 0x60) }
     }
 }
 

@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 
 use crate::address_set::Role;
 use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
-use crate::common::Common;
+use crate::common::{Common, Identification};
 use crate::connection::{Table, TableSize};
 use crate::counters::Counters;
 use crate::frame::{Frame, Host};
@@ -110,7 +110,7 @@ impl<F: Frame> Shard<F> {
                 settings: Settings::default(),
                 servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
                 neighbours: Neighbours::new(config.neighbours),
-                identification: config.id.0,
+                identification: Identification::new(config.id, config.shards),
                 marks: Arc::default(),
                 templates,
                 limits: Limits::new(),
@@ -240,13 +240,11 @@ impl<F: Frame> Shard<F> {
         frame: F,
     ) -> Result<(), (F, DropReason)> {
         let id = self.common.neighbours.at(place);
-        if self.common.neighbours.is_current(id) {
-            let hop = *self.common.neighbours.hop(now, id);
-            if hop.is_resolved {
-                // Another frame of the same burst has found it out.
-                Self::finish(host, &hop, frame);
-                return Ok(());
-            }
+        let hop = *self.common.neighbours.hop(now, id);
+        if hop.is_resolved {
+            // Another frame of the same burst has found it out.
+            Self::finish(host, &hop, frame);
+            return Ok(());
         }
         // Asked for first: whoever finds no room to wait may find the answer next time.
         let asked = self.common.ask(now, host, id).and_then(|()| {

@@ -96,20 +96,15 @@ impl Network for Ipv4Addr {
         if !is_usual {
             return None;
         }
-        Some(Packet {
-            ip: Header {
-                source: address_at(ip, SOURCE),
-                destination: address_at(ip, DESTINATION),
-                protocol: ip[PROTOCOL],
-                ttl: ip[TTL],
-                header_length: HEADER_LENGTH as u16,
-                total_length,
-            },
-            source_port: ports.source,
-            destination_port: ports.destination,
-            tcp_flags: ports.tcp_flags,
-            l3: USUAL_L3 as u16,
-        })
+        let header = Header {
+            source: address_at(ip, SOURCE),
+            destination: address_at(ip, DESTINATION),
+            protocol: ip[PROTOCOL],
+            ttl: ip[TTL],
+            header_length: HEADER_LENGTH as u16,
+            total_length,
+        };
+        Some(Packet::new(header, USUAL_L3, ports))
     }
 
     #[inline(always)]

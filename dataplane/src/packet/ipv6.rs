@@ -81,20 +81,15 @@ impl Network for Ipv6Addr {
         if !is_usual {
             return None;
         }
-        Some(Packet {
-            ip: Header {
-                source: address_at(ip, SOURCE),
-                destination: address_at(ip, DESTINATION),
-                protocol: ip[NEXT_HEADER],
-                ttl: ip[HOP_LIMIT],
-                header_length: HEADER_LENGTH as u16,
-                total_length: total_length as u16,
-            },
-            source_port: ports.source,
-            destination_port: ports.destination,
-            tcp_flags: ports.tcp_flags,
-            l3: USUAL_L3 as u16,
-        })
+        let header = Header {
+            source: address_at(ip, SOURCE),
+            destination: address_at(ip, DESTINATION),
+            protocol: ip[NEXT_HEADER],
+            ttl: ip[HOP_LIMIT],
+            header_length: HEADER_LENGTH as u16,
+            total_length: total_length as u16,
+        };
+        Some(Packet::new(header, USUAL_L3, ports))
     }
 
     #[inline(always)]

@@ -144,6 +144,18 @@ pub struct Packet<A> {
 }
 
 impl<A> Packet<A> {
+    /// A packet whose IP header lies at `l3` in the frame.
+    #[inline(always)]
+    fn new(ip: Header<A>, l3: usize, ports: transport::Ports) -> Self {
+        Self {
+            ip,
+            source_port: ports.source,
+            destination_port: ports.destination,
+            tcp_flags: ports.tcp_flags,
+            l3: l3 as u16,
+        }
+    }
+
     /// Whether it asks for a new TCP connection. With an acknowledgement, too: that is how
     /// connections look whose other direction passes elsewhere.
     #[inline]
@@ -198,13 +210,7 @@ pub fn parse_transport<A: Network>(
         protocol::UDP => transport::udp(segment)?,
         _ => return Err(DropReason::Protocol),
     };
-    Ok(Packet {
-        ip,
-        source_port: ports.source,
-        destination_port: ports.destination,
-        tcp_flags: ports.tcp_flags,
-        l3: l3 as u16,
-    })
+    Ok(Packet::new(ip, l3, ports))
 }
 
 /// Whether the checksum of a TCP or UDP packet, whose headers have been accepted, is right. Only

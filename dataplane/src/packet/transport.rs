@@ -3,6 +3,7 @@
 use super::{protocol, read_u16};
 use crate::verdict::DropReason;
 
+#[derive(Clone, Copy)]
 pub(super) struct Ports {
     pub(super) source: u16,
     pub(super) destination: u16,
