@@ -54,6 +54,7 @@ mod server;
 pub mod service;
 pub mod settings;
 pub mod shard;
+pub mod sync;
 pub mod template;
 pub mod time;
 pub mod trace;

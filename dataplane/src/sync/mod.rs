@@ -1,0 +1,6 @@
+//! Connection synchronisation: what a director tells its backups of its connections, in the kernel's
+//! wire format, and what it makes of what it is told.
+
+mod record;
+
+pub use record::{Record, RecordFlags, Sequence};
