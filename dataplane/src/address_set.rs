@@ -17,6 +17,8 @@ impl Role {
     /// Address of a real server behind NAT, whose packets may be replies.
     pub(crate) const SERVER: Self = Self(4);
 
+    /// Nothing.
+    pub(crate) const NONE: Self = Self(0);
     /// Any of the two that packets may be sent to.
     pub(crate) const OURS: Self = Self::OWN.or(Self::VIRTUAL);
 

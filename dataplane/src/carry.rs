@@ -12,8 +12,7 @@ use crate::packet::{Header, Network, Packet, ipv4, ipv6};
 use crate::process::Refused;
 use crate::server::ServerSlot;
 use crate::service::Method;
-use crate::settings::Settings;
-use crate::template::{TemplateId, Templates};
+use crate::template::TemplateId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 
@@ -21,7 +20,7 @@ use crate::verdict::{DropReason, Verdict};
 #[inline(always)]
 pub(crate) fn request<F: Frame, A: Network>(
     slot: &mut ServerSlot,
-    rest: Rest<'_>,
+    mut rest: Rest<'_>,
     now: Tick,
     frame: &mut F,
     packet: &Packet<A>,
@@ -35,7 +34,10 @@ pub(crate) fn request<F: Frame, A: Network>(
         true => Direction::InputOnly,
         false => Direction::Input,
     };
-    advance(rest.settings, rest.templates, slot, now, connection, direction, packet);
+    let is_news = advance(&mut rest, slot, now, connection, direction, packet);
+    if rest.teller.is_on && (is_news || rest.teller.policy.is_due(connection.in_packets)) {
+        rest.tell(now, slot, connection, is_news);
+    }
     let connection = &*connection;
     let nat = ToServer { packet, connection };
     send_to_server(slot, rest, now, frame, packet.l3, &packet.ip, connection, nat)
@@ -140,7 +142,7 @@ pub(crate) fn reply<F: Frame, A: Network>(
     if packet.ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
     }
-    let (slot, rest) = common.towards(connection.server);
+    let (slot, mut rest) = common.towards(connection.server);
     let hop = match rest.neighbours.usable(now, connection.client_hop) {
         Some(hop) => hop,
         None => {
@@ -158,53 +160,60 @@ pub(crate) fn reply<F: Frame, A: Network>(
         traffic.out_bytes.add(u64::from(packet.ip.total_length));
     }
     connection.flags.see_output();
-    advance(rest.settings, rest.templates, slot, now, connection, Direction::Output, packet);
+    let is_news = advance(&mut rest, slot, now, connection, Direction::Output, packet);
+    if is_news && rest.teller.is_on {
+        rest.tell(now, slot, connection, true);
+    }
     if connection.flags.vouches() && connection.state == State::Udp {
-        assure(rest.templates, connection);
+        assure(&mut rest, connection);
     }
     Ok(verdict)
 }
 
-/// Moves a connection on in its protocol and restarts its timer.
+/// Moves a connection on in its protocol and restarts its timer; says whether backups must hear of
+/// its new state.
 #[inline(always)]
 fn advance<A: Network>(
-    settings: &Settings,
-    templates: &Templates,
+    rest: &mut Rest<'_>,
     slot: &ServerSlot,
     now: Tick,
     connection: &mut Connection<A>,
     direction: Direction,
     packet: &Packet<A>,
-) {
-    let state = connection.state.next(direction, packet.tcp_flags, settings.defence());
-    connection.expires = now.after(settings.timeouts.ticks(state));
-    if state != connection.state {
-        change_state(templates, slot, connection, state);
-    }
+) -> bool {
+    let state = connection.state.next(direction, packet.tcp_flags, rest.settings.defence());
+    connection.expires = now.after(rest.settings.timeouts.ticks(state));
+    state != connection.state && change_state(rest, slot, connection, state)
 }
 
-/// Notes that a connection has come to another state.
+/// Notes that a connection has come to another state, and says whether backups must hear of it: of
+/// one that has opened they hear by its count of packets.
 #[inline(never)]
 fn change_state<A: Network>(
-    templates: &Templates,
+    rest: &mut Rest<'_>,
     slot: &ServerSlot,
     connection: &mut Connection<A>,
     state: State,
-) {
+) -> bool {
     connection.state = state;
     if state.is_active() != connection.flags.is_active() {
         connection.flags.set_active(state.is_active());
         slot.reclassify(state.is_active());
     }
     if state == State::Established && connection.flags.vouches() {
-        assure(templates, connection);
+        assure(rest, connection);
     }
+    state != State::Established && state.is_told()
 }
 
 /// Tells the template that this connection is real.
 #[cold]
-fn assure<A: Network>(templates: &Templates, connection: &mut Connection<A>) {
+fn assure<A: Network>(rest: &mut Rest<'_>, connection: &mut Connection<A>) {
     connection.flags.set_vouches(false);
     debug_assert_ne!(connection.template, TemplateId::NONE);
-    templates.assure(connection.template);
+    rest.templates.assure(connection.template);
+    if rest.teller.is_on {
+        let (counters, templates) = (rest.counters, rest.templates);
+        rest.teller.template(counters, templates, connection.template);
+    }
 }

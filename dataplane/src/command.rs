@@ -11,6 +11,7 @@ use crate::mark::MarkRule;
 use crate::roster::{Roster, ServerId};
 use crate::service::{Family, ServiceKey};
 use crate::settings::Settings;
+use crate::sync::RecordPage;
 use crate::trace::Trace;
 
 /// A change or a question. Control makes sure beforehand that a change cannot fail, so it is
@@ -35,6 +36,19 @@ pub enum Command {
     Watch(Option<Box<Trace>>),
     /// Asks for connections.
     Connections(ConnectionPage),
+    /// Says which sync daemons run.
+    PutSync(SyncRoles),
+    /// Asks for connections as backups are told of them.
+    Records(RecordPage),
+}
+
+/// Which sync daemons run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncRoles {
+    /// Backups are told of connections.
+    pub is_master: bool,
+    /// Others tell of theirs.
+    pub is_backup: bool,
 }
 
 /// What a shard answers. Replaced values go back, so that control frees them, not the worker.
@@ -50,6 +64,8 @@ pub enum Reply {
     Watched(Option<Box<Trace>>),
     /// The page asked for.
     Connections(ConnectionPage),
+    /// The page asked for.
+    Records(RecordPage),
 }
 
 /// Part of a shard's connections: a table is read page by page, so that no read holds up packets.

@@ -20,6 +20,7 @@ use crate::roster::{Load, ServerId};
 use crate::server::ServerSlot;
 use crate::service::Method;
 use crate::settings::Settings;
+use crate::sync::Teller;
 use crate::template::{TemplateId, Templates};
 use crate::time::Tick;
 use crate::verdict::{DropReason, ShardId};
@@ -37,6 +38,7 @@ pub(crate) struct Common {
     pub(crate) marks: Arc<[MarkRule]>,
     pub(crate) templates: Arc<Templates>,
     pub(crate) limits: Limits,
+    pub(crate) teller: Teller,
 }
 
 /// What forwarding needs of [`Common`] beside the server.
@@ -47,6 +49,7 @@ pub(crate) struct Rest<'a> {
     pub(crate) neighbours: &'a mut Neighbours,
     pub(crate) templates: &'a Templates,
     pub(crate) identification: &'a mut Identification,
+    pub(crate) teller: &'a mut Teller,
 }
 
 /// Numbers packets of our own that may be fragmented.
@@ -80,6 +83,7 @@ impl Common {
             neighbours: &mut self.neighbours,
             templates: &self.templates,
             identification: &mut self.identification,
+            teller: &mut self.teller,
         };
         (&mut self.servers[server.index()], rest)
     }
@@ -109,7 +113,13 @@ impl Common {
     }
 
     fn is_gone(&self, server: ServerId) -> bool {
-        !self.servers[server.index()].is_available
+        !self.servers[server.index()].is_available && server != self.nobody()
+    }
+
+    /// The slot of connections whose server is not configured here, as another director may have
+    /// told of.
+    pub(crate) fn nobody(&self) -> ServerId {
+        ServerId(self.servers.len() as u32 - 1)
     }
 
     pub(crate) fn sweep_templates(&self, stripe: usize, slots: usize, now: Tick) {

@@ -54,20 +54,45 @@ pub struct Counters {
     pub answered: Counter,
     /// ICMP errors that were not sent, because there had been too many.
     pub limited: Counter,
+    /// Connections that other directors know of, or that we know of by them.
+    pub sync: SyncCounters,
+}
+
+/// What the shard has told backups, and what it has made of what it was told.
+#[derive(Debug, Default)]
+pub struct SyncCounters {
+    /// Records given away.
+    pub told: Counter,
+    /// Records that found no room on their way out.
+    pub untold: Counter,
+    /// Connections and templates made.
+    pub made: Counter,
+    /// Of these, ones without a server here.
+    pub unbound: Counter,
+    /// Connections and templates that were known, and brought up to date.
+    pub updated: Counter,
+    /// Records left alone: of connections that have been replaced, or that packets have passed here
+    /// since.
+    pub late: Counter,
+    /// Records for which there was no room in the tables.
+    pub no_room: Counter,
+    /// Records of what cannot be here.
+    pub unfit: Counter,
 }
 
 impl Counters {
-    /// Counters for as many servers as there are slots.
+    /// Counters for as many servers as there are slots, and for connections without a server.
     #[must_use]
     pub fn new(servers: usize) -> Self {
         Self {
             drops: core::array::from_fn(|_| Counter::default()),
-            servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+            servers: (0..=servers).map(|_| ServerCounters::default()).collect(),
             received: Counter::default(),
             transmitted: Counter::default(),
             handed_over: Counter::default(),
             answered: Counter::default(),
             limited: Counter::default(),
+            sync: SyncCounters::default(),
         }
     }
 
@@ -101,7 +126,7 @@ impl Counters {
     #[must_use]
     pub fn total(&self) -> Traffic {
         let mut total = Traffic::default();
-        (0..self.servers.len() as u32).for_each(|slot| total += self.traffic(ServerId(slot)));
+        (0..self.servers.len() as u32 - 1).for_each(|slot| total += self.traffic(ServerId(slot)));
         total
     }
 

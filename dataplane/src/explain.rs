@@ -429,7 +429,7 @@ fn replaced<A: Network>(
         let is_quiet = expires && server.weight == 0;
         return Some(Ok(if is_quiet { Why::ServerQuiet } else { Why::PortReused }));
     }
-    match (server.is_available, expires) {
+    match (server.is_available || connection.server == common.nobody(), expires) {
         (true, _) => None,
         (false, true) => Some(Ok(Why::ServerDeleted)),
         (false, false) => Some(Err(DropReason::ServerDeleted)),

@@ -37,7 +37,7 @@ pub(crate) struct Staged<A> {
 }
 
 /// Protocol, address and port of a virtual service.
-type ServiceEnd<A> = (u8, A, u16);
+pub(crate) type ServiceEnd<A> = (u8, A, u16);
 
 /// A virtual service in the table of those that have an end.
 type Service<A> = (ServiceEnd<A>, Arc<Roster>);
@@ -61,6 +61,8 @@ pub(crate) struct Lane<A> {
     /// Whether there is any service. Without one the family's connections rest, and all packets
     /// are ordinary traffic.
     pub(crate) is_active: bool,
+    /// What an address is to which requests are sent.
+    pub(crate) requests: Role,
     sweep_next: u32,
     sweep_due: u32,
 }
@@ -75,6 +77,7 @@ impl<A: Network> Lane<A> {
             ftp_services: 0,
             wildcards: 0,
             is_active: false,
+            requests: Role::OURS,
             sweep_next: 0,
             sweep_due: 0,
         }
@@ -121,11 +124,16 @@ impl<A: Network> Lane<A> {
     /// connections, any port.
     #[inline(always)]
     pub(crate) fn service(&self, mark: u32, packet: &Packet<A>) -> Option<&Arc<Roster>> {
-        let (transport, address) = (packet.ip.protocol, packet.ip.destination);
-        let port = packet.destination_port;
+        self.service_of(mark, (packet.ip.protocol, packet.ip.destination, packet.destination_port))
+    }
+
+    /// The same, of a virtual end.
+    #[inline(always)]
+    pub(crate) fn service_of(&self, mark: u32, end: ServiceEnd<A>) -> Option<&Arc<Roster>> {
+        let (transport, address, port) = end;
         let marked = if mark == 0 { None } else { self.marked.get(&mark) };
         marked
-            .or_else(|| self.service_at((transport, address, port)))
+            .or_else(|| self.service_at(end))
             .or_else(|| {
                 let may_be_data = transport == protocol::TCP
                     && self.ftp_services > 0

@@ -61,6 +61,9 @@ impl<A: Network> Lane<A> {
                     replaced = Some(id);
                 } else if common.servers[connection.server.index()].is_available {
                     break 'id id;
+                } else if connection.server == common.nobody() {
+                    self.lead_nobodys(common, id);
+                    break 'id id;
                 } else if common.settings.expire_nodest_conn != 0 {
                     replaced = Some(id);
                 } else {
@@ -172,6 +175,12 @@ impl<A: Network> Lane<A> {
                 })
             }
         };
+        if let Some(choice) = &chosen
+            && choice.template != TemplateId::NONE
+            && common.teller.is_on
+        {
+            common.teller.template(&common.counters, &common.templates, choice.template);
+        }
         let Some(choice) = chosen else {
             // Other ports of an FTP server's address are none of the service's business.
             let is_other = service_port(roster) == FTP && destination_port != FTP;
@@ -189,7 +198,9 @@ impl<A: Network> Lane<A> {
             Method::Nat => nat::deltas((ip.destination, destination_port), (real, real_port)),
             Method::Direct | Method::Tunnel => (Delta::NONE, Delta::NONE),
         };
+        let is_one_packet = roster.one_packet && ip.protocol == protocol::UDP;
         let mut flags = Flags::new(choice.method);
+        flags.set(Flags::ONE_PACKET, is_one_packet);
         flags.set_vouches(choice.template != TemplateId::NONE);
         let connection = Connection {
             client: ip.source,
@@ -208,8 +219,10 @@ impl<A: Network> Lane<A> {
             client_hop: NeighbourId::NONE,
             in_packets: 0,
             template: choice.template,
+            told_until: Tick(0),
+            retries: 0,
         };
-        Ok((connection, roster.one_packet && ip.protocol == protocol::UDP))
+        Ok((connection, is_one_packet))
     }
 
     /// The server that the client stays with, or else a new one that it will stay with.
@@ -246,7 +259,14 @@ impl<A: Network> Lane<A> {
                 // Behind a mark, and for ports that are not the service's, all ports go along.
                 let real_port = if key.virtual_end.1 == 0 { 0 } else { member.port };
                 let real = (member.address, real_port);
-                let slot = stripe.insert(key, member.id, real, now, persistence.timeout_s)?;
+                let slot = stripe.insert(
+                    key,
+                    member.id,
+                    member.method,
+                    real,
+                    now,
+                    persistence.timeout_s,
+                )?;
                 common.servers[member.id.index()].count(Load::bind_template);
                 slot
             }

@@ -212,7 +212,7 @@ impl<A: Network> Lane<A> {
         if !self.is_active {
             return None;
         }
-        if self.addresses.role(packet.ip.destination).has(Role::OURS) {
+        if self.addresses.role(packet.ip.destination).has(self.requests) {
             return Some(Way::Request);
         }
         if self.addresses.role(packet.ip.source).has(Role::SERVER) {
@@ -221,7 +221,8 @@ impl<A: Network> Lane<A> {
         if common.marks.is_empty() {
             return None;
         }
-        self.takes_mark(common.mark_of(packet)).then_some(Way::Request)
+        let takes = self.requests.has(Role::OURS) && self.takes_mark(common.mark_of(packet));
+        takes.then_some(Way::Request)
     }
 
     /// Second pass: compares tags and asks for the records. Third pass: acts on them.

@@ -1,7 +1,7 @@
 //! A real server as a shard keeps it: what forwarding to it needs.
 
 use alloc::sync::Arc;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::neighbour::NeighbourId;
 use crate::packet::outer::OuterTemplate;
@@ -39,6 +39,8 @@ pub(crate) struct ServerSlot {
     /// Its port; 0 keeps the packet's.
     pub(crate) port: u16,
     pub(crate) weight: u32,
+    /// Firewall mark of its service, or 0.
+    pub(crate) mark: u32,
 }
 
 impl Default for ServerSlot {
@@ -52,6 +54,7 @@ impl Default for ServerSlot {
             method: Method::Nat,
             port: 0,
             weight: 0,
+            mark: 0,
             hop: NeighbourId::NONE,
             outer: OuterTemplate::default(),
             path_mtu: u16::MAX,
@@ -61,6 +64,12 @@ impl Default for ServerSlot {
 }
 
 impl ServerSlot {
+    /// The slot of connections without a server: they count nowhere, but together.
+    pub(crate) fn nobody() -> Self {
+        let server = Some((IpAddr::V4(Ipv4Addr::UNSPECIFIED), Arc::default()));
+        Self { server, weight: 1, ..Self::default() }
+    }
+
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.server.as_ref().map(|(address, _)| *address)
     }

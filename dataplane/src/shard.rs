@@ -28,6 +28,7 @@ use crate::schedule::Plan;
 use crate::server::ServerSlot;
 use crate::service::{Family, Method, ServiceKey};
 use crate::settings::Settings;
+use crate::sync::{Policy, Record, Teller};
 use crate::template::Templates;
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::trace::Trace;
@@ -86,6 +87,8 @@ pub struct Shard<F> {
     /// When waiting frames were last looked after, and when known next hops were.
     retried_at: Option<Tick>,
     confirmed_at: Option<Tick>,
+    /// Whether the backup sync daemon runs.
+    is_backup: bool,
     /// Packets that somebody watches.
     pub(crate) trace: Option<Box<Trace>>,
 }
@@ -108,12 +111,16 @@ impl<F: Frame> Shard<F> {
                 topology,
                 counters,
                 settings: Settings::default(),
-                servers: (0..config.servers).map(|_| ServerSlot::default()).collect(),
+                servers: (0..config.servers)
+                    .map(|_| ServerSlot::default())
+                    .chain([ServerSlot::nobody()])
+                    .collect(),
                 neighbours: Neighbours::new(config.neighbours),
                 identification: Identification::new(config.id, config.shards),
                 marks: Arc::default(),
                 templates,
                 limits: Limits::new(),
+                teller: Teller::new(&Settings::default()),
             },
             v4,
             v6,
@@ -126,6 +133,7 @@ impl<F: Frame> Shard<F> {
             sweep_stripe: usize::from(config.id.0),
             retried_at: None,
             confirmed_at: None,
+            is_backup: false,
             trace: None,
         }
     }
@@ -169,7 +177,9 @@ impl<F: Frame> Shard<F> {
             }
             Command::Deferred => Reply::Done(None),
             Command::PutSettings(settings) => {
+                self.common.teller.policy = Policy::new(&settings);
                 self.common.settings = settings;
+                self.keep_requests();
                 Reply::Done(None)
             }
             Command::PutMarks(marks) => {
@@ -178,6 +188,16 @@ impl<F: Frame> Shard<F> {
             Command::Explain(question, mut steps) => {
                 let outcome = self.explain(now, &question, &mut steps);
                 Reply::Explained(outcome, steps)
+            }
+            Command::PutSync(roles) => {
+                self.common.teller.is_on = roles.is_master;
+                self.is_backup = roles.is_backup;
+                self.keep_requests();
+                Reply::Done(None)
+            }
+            Command::Records(mut page) => {
+                self.fill_records(now, &mut page);
+                Reply::Records(page)
             }
             Command::Watch(watch) => Reply::Watched(self.watch(watch)),
             Command::Connections(mut page) => {
@@ -286,6 +306,26 @@ impl<F: Frame> Shard<F> {
         self.learned.pop_front()
     }
 
+    /// What backups are to be told, in order, since the last call.
+    pub fn fetch_told(&mut self) -> impl Iterator<Item = Record> {
+        self.common.counters.sync.told.add(self.common.teller.waiting() as u64);
+        self.common.teller.fetch()
+    }
+
+    /// Whether there is something that backups are to be told.
+    #[inline]
+    #[must_use]
+    pub fn has_told(&self) -> bool {
+        self.common.teller.waiting() > 0
+    }
+
+    /// Takes requests for services, unless another director does (`backup_only`).
+    fn keep_requests(&mut self) {
+        let is_passive = self.is_backup && self.common.settings.backup_only != 0;
+        let requests = if is_passive { Role::NONE } else { Role::OURS };
+        (self.v4.requests, self.v6.requests) = (requests, requests);
+    }
+
     /// Queues an address heard of, for this shard's own use and the others'. When too many are
     /// queued it is forgotten, and whoever needs it asks again.
     pub(crate) fn note(&mut self, learned: Learned) {
@@ -341,12 +381,8 @@ impl<F: Frame> Shard<F> {
         };
         let before = old.as_ref().map_or(&[][..], |old| &old.members);
         self.retire(before, &roster.members);
-        let protocol = match roster.key {
-            ServiceKey::Address { protocol, .. } => protocol as u8,
-            ServiceKey::Mark { .. } => protocol::TCP,
-        };
         for (member, place) in roster.members.iter().zip(0..) {
-            self.place(member, protocol);
+            self.place(member, &roster.key);
             let is_ranked = matches!(*roster.plan, Plan::Tournament(_));
             let slot = &mut self.common.servers[member.id.index()];
             slot.ranked = is_ranked.then(|| (Arc::clone(roster), place));
@@ -382,13 +418,18 @@ impl<F: Frame> Shard<F> {
 
     /// Puts a server of a new roster into its slot. When the slot has it already this is an edit,
     /// and address, load and connections stay what they are.
-    fn place(&mut self, member: &Member, protocol: u8) {
+    fn place(&mut self, member: &Member, service: &ServiceKey) {
+        let (protocol, mark) = match *service {
+            ServiceKey::Address { protocol, .. } => (protocol as u8, 0),
+            ServiceKey::Mark { mark, .. } => (protocol::TCP, mark),
+        };
         let slot = &mut self.common.servers[member.id.index()];
         slot.is_available = true;
         slot.protocol = protocol;
         slot.method = member.method;
         slot.port = member.port;
         slot.weight = member.weight;
+        slot.mark = mark;
         if slot.server.is_none() {
             slot.server = Some((member.address, Arc::clone(&member.load)));
         }

@@ -14,6 +14,8 @@ use crate::command::ConnectionInfo;
 use crate::connection::state::State;
 use crate::hash::HashKey;
 use crate::roster::ServerId;
+use crate::service::Method;
+use crate::sync::{Record, RecordFlags};
 use crate::time::{TICKS_PER_SECOND, Tick};
 use crate::verdict::DropReason;
 
@@ -51,6 +53,7 @@ pub(crate) struct Template {
     key: TemplateKey,
     real: (IpAddr, u16),
     pub(crate) server: ServerId,
+    method: Method,
     expires: Tick,
     /// Ticks by which a new connection renews it.
     timeout: u32,
@@ -163,13 +166,37 @@ impl Templates {
     }
 
     /// Every template, for listings; `visit` gets them stripe by stripe.
-    pub fn list(&self, now: Tick, mut visit: impl FnMut(ConnectionInfo)) {
+    pub fn list(&self, now: Tick, visit: impl FnMut(ConnectionInfo)) {
+        self.each(|template| template.info(now), visit);
+    }
+
+    /// Every template that clients find, as backups are told of it, with the seconds it has left.
+    pub fn records(&self, now: Tick, visit: impl FnMut(Record)) {
+        let left = |template: &Template| {
+            let is_found = template.state == Slot::Live && !now.reached(template.expires);
+            is_found.then(|| Record {
+                timeout_s: now.seconds_until(template.expires) + 1,
+                ..template.record()
+            })
+        };
+        self.each(left, visit);
+    }
+
+    /// What `read` makes of every template; `visit` gets it while no stripe is locked.
+    fn each<T>(&self, read: impl Fn(&Template) -> Option<T>, mut visit: impl FnMut(T)) {
         let mut found = Vec::new();
         for stripe in &self.stripes {
             found.reserve(stripe.lock().slots.len());
-            found.extend(stripe.lock().slots.iter().filter_map(|template| template.info(now)));
+            found.extend(stripe.lock().slots.iter().filter_map(&read));
             found.drain(..).for_each(&mut visit);
         }
+    }
+
+    /// A template as backups are told of it, unless clients do not find it any more.
+    pub(crate) fn record(&self, id: TemplateId) -> Option<Record> {
+        let (stripe, slot) = self.slot(id);
+        let template = &stripe.slots[slot];
+        (template.state == Slot::Live).then(|| template.record())
     }
 
     /// How many there are.
@@ -192,6 +219,22 @@ impl Templates {
 impl Template {
     fn is_free(&self) -> bool {
         matches!(self.state, Slot::Free(_))
+    }
+
+    fn record(&self) -> Record {
+        Record {
+            protocol: self.key.protocol,
+            flags: RecordFlags::of_method(self.method)
+                .with(RecordFlags::TEMPLATE | RecordFlags::INACTIVE, true)
+                .with(RecordFlags::NO_OUTPUT, self.method != Method::Nat),
+            state: if self.is_assured { State::Assured } else { State::None }.number(),
+            timeout_s: self.timeout / TICKS_PER_SECOND,
+            mark: if self.key.protocol == 0 { mark_in(self.key.virtual_end.0) } else { 0 },
+            client: (self.key.client, 0),
+            virtual_end: self.key.virtual_end,
+            real: self.real,
+            sequence: None,
+        }
     }
 
     fn info(&self, now: Tick) -> Option<ConnectionInfo> {
@@ -245,6 +288,7 @@ impl Stripe {
         &mut self,
         key: TemplateKey,
         server: ServerId,
+        method: Method,
         real: (IpAddr, u16),
         now: Tick,
         timeout_s: u32,
@@ -254,6 +298,7 @@ impl Stripe {
             key,
             real,
             server,
+            method,
             expires: now.after(timeout),
             timeout,
             controlled: 0,
@@ -279,6 +324,28 @@ impl Stripe {
         let rehash = |&slot: &u32| hash(&secret, &slots[slot as usize].key);
         self.index.insert_unique(hash(&secret, &key), slot, rehash);
         Ok(slot)
+    }
+
+    /// Takes another director's word on a live template: its server, timer and state.
+    pub(crate) fn update(
+        &mut self,
+        slot: u32,
+        (server, method): (ServerId, Method),
+        now: Tick,
+        timeout: u32,
+        is_assured: bool,
+    ) {
+        let template = &mut self.slots[slot as usize];
+        (template.server, template.method) = (server, method);
+        template.timeout = timeout;
+        template.expires = now.after(timeout);
+        template.is_assured = is_assured;
+    }
+
+    /// The real end that a template leads to, and whether connections here are under it.
+    pub(crate) fn leads_to(&self, slot: u32) -> ((IpAddr, u16), bool) {
+        let template = &self.slots[slot as usize];
+        (template.real, template.controlled > 0)
     }
 
     /// Puts a new connection under a template, which lasts its full time from now.
@@ -331,6 +398,14 @@ fn hash(secret: &HashKey, key: &TemplateKey) -> u64 {
     let virtual_end = secret.client(mapped(address), port).word();
     let salt = (virtual_end ^ u64::from(key.protocol)) as u16;
     secret.client(mapped(key.client), salt).word() ^ virtual_end
+}
+
+/// The firewall mark that an address stands for.
+fn mark_in(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => (address.to_bits() >> 96) as u32,
+    }
 }
 
 fn mapped(address: IpAddr) -> core::net::Ipv6Addr {

@@ -20,11 +20,17 @@ pub struct Flags(u8);
 impl Flags {
     const METHOD: u8 = 0b11;
     /// Counted as active at its server.
-    const ACTIVE: u8 = 0b100;
+    const ACTIVE: u8 = 1 << 2;
     /// No reply has been seen, as is usual when the server answers the client itself.
-    const NO_OUTPUT: u8 = 0b1000;
+    pub(crate) const NO_OUTPUT: u8 = 1 << 3;
     /// Under a template that is to be told once the connection has proved to be real.
-    const VOUCHES: u8 = 0b1_0000;
+    const VOUCHES: u8 = 1 << 4;
+    /// Learned of another director.
+    pub const SYNCED: u8 = 1 << 5;
+    /// Lasts for one packet.
+    pub const ONE_PACKET: u8 = 1 << 6;
+    /// Backups have been told of it.
+    pub const TOLD: u8 = 1 << 7;
 
     /// Flags of a new connection: inactive, and blind to replies unless they must pass here.
     #[must_use]
@@ -34,6 +40,19 @@ impl Flags {
             Method::Tunnel => Self(1 | Self::NO_OUTPUT),
             Method::Direct => Self(2 | Self::NO_OUTPUT),
         }
+    }
+
+    /// Whether a flag is set.
+    #[inline]
+    #[must_use]
+    pub fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// Sets or clears a flag.
+    #[inline]
+    pub fn set(&mut self, flag: u8, is_set: bool) {
+        self.0 = self.0 & !flag | if is_set { flag } else { 0 };
     }
 
     /// How requests reach the server; kept from when the connection was made.
@@ -51,20 +70,20 @@ impl Flags {
     #[inline]
     #[must_use]
     pub fn is_active(self) -> bool {
-        self.0 & Self::ACTIVE != 0
+        self.has(Self::ACTIVE)
     }
 
     /// Counts it as active or not.
     #[inline]
     pub fn set_active(&mut self, active: bool) {
-        self.0 = self.0 & !Self::ACTIVE | if active { Self::ACTIVE } else { 0 };
+        self.set(Self::ACTIVE, active);
     }
 
     /// Whether no reply has been seen.
     #[inline]
     #[must_use]
     pub fn no_output(self) -> bool {
-        self.0 & Self::NO_OUTPUT != 0
+        self.has(Self::NO_OUTPUT)
     }
 
     /// Notes that a reply has been seen.
@@ -77,13 +96,18 @@ impl Flags {
     #[inline]
     #[must_use]
     pub fn vouches(self) -> bool {
-        self.0 & Self::VOUCHES != 0
+        self.has(Self::VOUCHES)
     }
 
     /// Sets whether the template waits for that.
     #[inline]
     pub fn set_vouches(&mut self, vouches: bool) {
-        self.0 = self.0 & !Self::VOUCHES | if vouches { Self::VOUCHES } else { 0 };
+        self.set(Self::VOUCHES, vouches);
+    }
+
+    /// Sends by another method, from which it follows whether replies are seen.
+    pub(crate) fn set_method(&mut self, method: Method) {
+        self.0 = self.0 & !(Self::METHOD | Self::NO_OUTPUT) | Self::new(method).0;
     }
 }
 
@@ -131,6 +155,10 @@ pub struct Connection<A> {
     pub in_packets: u32,
     /// The persistence template that it is under.
     pub template: TemplateId,
+    /// When it would have ended without further packets, as backups were last told.
+    pub told_until: Tick,
+    /// How often that has been repeated.
+    pub retries: u8,
 }
 
 impl<A: Address> Connection<A> {
@@ -151,6 +179,8 @@ impl<A: Address> Connection<A> {
         client_hop: NeighbourId::NONE,
         in_packets: 0,
         template: TemplateId::NONE,
+        told_until: Tick(0),
+        retries: 0,
     };
 
     pub(super) fn is_free(&self) -> bool {

@@ -37,7 +37,39 @@ pub enum State {
     Udp = 11,
     /// A persistence template's, once a connection under it has proved to be real.
     Assured = 12,
+    /// SCTP: nothing seen yet. The kernel's numbers for SCTP follow from here on; such connections
+    /// only come from other directors.
+    SctpNone = 16,
+    /// SCTP: the client has begun.
+    SctpInit1 = 17,
+    /// SCTP: the client has begun again.
+    SctpInit = 18,
+    /// SCTP: the server has sent its cookie.
+    SctpCookieSent = 19,
+    /// SCTP: the client has returned it.
+    SctpCookieReplied = 20,
+    /// SCTP: the client waits for a cookie.
+    SctpCookieWait = 21,
+    /// SCTP: the client has one.
+    SctpCookie = 22,
+    /// SCTP: the server has returned one.
+    SctpCookieEchoed = 23,
+    /// SCTP: open.
+    SctpEstablished = 24,
+    /// SCTP: the server closes.
+    SctpShutdownSent = 25,
+    /// SCTP: the client closes.
+    SctpShutdownReceived = 26,
+    /// SCTP: closing has been acknowledged.
+    SctpShutdownAckSent = 27,
+    /// SCTP: refused.
+    SctpRejected = 28,
+    /// SCTP: closed.
+    SctpClosed = 29,
 }
+
+/// Where SCTP's states begin among all.
+const SCTP: u16 = State::SctpNone as u16;
 
 /// Who sent a packet, and whether the other side is seen at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +121,77 @@ impl State {
             Self::SynAck => "SYNACK",
             Self::Udp => "UDP",
             Self::Assured => "ASSURED",
+            Self::SctpNone => "NONE",
+            Self::SctpInit1 => "INIT1",
+            Self::SctpInit => "INIT",
+            Self::SctpCookieSent => "C-SENT",
+            Self::SctpCookieReplied => "C-REPLIED",
+            Self::SctpCookieWait => "C-WAIT",
+            Self::SctpCookie => "COOKIE",
+            Self::SctpCookieEchoed => "C-ECHOED",
+            Self::SctpEstablished => "ESTABLISHED",
+            Self::SctpShutdownSent => "S-SENT",
+            Self::SctpShutdownReceived => "S-RECEIVED",
+            Self::SctpShutdownAckSent => "S-ACK-SENT",
+            Self::SctpRejected => "REJECTED",
+            Self::SctpClosed => "CLOSED",
         }
+    }
+
+    /// The number that sync messages give it, which counts within its protocol.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Udp => 0,
+            Self::Assured => 1,
+            _ => (self as u16).checked_sub(SCTP).unwrap_or(self as u16),
+        }
+    }
+
+    /// The state that a number means for a connection of a protocol; `None` when there is no such
+    /// state.
+    #[must_use]
+    pub fn from_number(transport: u8, number: u16) -> Option<Self> {
+        let all: &[Self] = match transport {
+            protocol::TCP => &TCP_STATES,
+            protocol::SCTP => &SCTP_STATES,
+            protocol::UDP => &[Self::Udp],
+            _ => &[Self::None],
+        };
+        all.get(usize::from(number)).copied()
+    }
+
+    /// Whether a backup is told of connections in this state (sync protocol reference §7.1).
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        matches!(
+            self,
+            Self::Udp
+                | Self::Established
+                | Self::FinWait
+                | Self::Close
+                | Self::CloseWait
+                | Self::TimeWait
+                | Self::SctpEstablished
+                | Self::SctpShutdownSent
+                | Self::SctpShutdownReceived
+                | Self::SctpShutdownAckSent
+                | Self::SctpClosed
+        )
     }
 
     /// Whether a connection in this state counts as active at its server.
     #[inline]
     #[must_use]
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck)
+        matches!(
+            self,
+            Self::Established
+                | Self::SynSent
+                | Self::SynRecv
+                | Self::SynAck
+                | Self::SctpEstablished
+        )
     }
 
     /// The state that a connection of a protocol begins with.
@@ -143,11 +238,12 @@ pub const LONGEST_S: u32 = 31 * 24 * 3600;
 
 /// How long a connection in each state is kept without a packet; held in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts([u32; 16]);
+pub struct Timeouts([u32; 32]);
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let mut ticks = [2 * TICKS_PER_SECOND; 16];
+        let mut ticks = [2 * TICKS_PER_SECOND; 32];
+        ticks[State::SctpInit1 as usize..=State::SctpClosed as usize].fill(61 * TICKS_PER_SECOND);
         for (state, timeout) in [
             (State::Established, 900),
             (State::SynSent, 120),
@@ -160,6 +256,9 @@ impl Default for Timeouts {
             (State::Listen, 120),
             (State::SynAck, 120),
             (State::Udp, 300),
+            (State::SctpInit1, 4),
+            (State::SctpEstablished, 900),
+            (State::SctpRejected, 4),
         ] {
             ticks[state as usize] = timeout * TICKS_PER_SECOND;
         }
@@ -172,7 +271,7 @@ impl Timeouts {
     #[inline]
     #[must_use]
     pub fn ticks(&self, state: State) -> u32 {
-        self.0[(state as usize) & 15]
+        self.0[(state as usize) & 31]
     }
 
     /// Seconds for `state`.
@@ -198,9 +297,30 @@ impl Timeouts {
     }
 }
 
+/// The states of TCP, by number.
+const TCP_STATES: [State; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
+
+/// The states of SCTP, by number.
+const SCTP_STATES: [State; 14] = [
+    State::SctpNone,
+    State::SctpInit1,
+    State::SctpInit,
+    State::SctpCookieSent,
+    State::SctpCookieReplied,
+    State::SctpCookieWait,
+    State::SctpCookie,
+    State::SctpCookieEchoed,
+    State::SctpEstablished,
+    State::SctpShutdownSent,
+    State::SctpShutdownReceived,
+    State::SctpShutdownAckSent,
+    State::SctpRejected,
+    State::SctpClosed,
+];
+
 use State::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
-    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
+    None as NO, SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
 /// The next state by direction and defence, event and state; what no index reaches is filled up.

@@ -22,6 +22,8 @@ use icmp::Complaint;
 pub mod protocol {
     /// Transmission Control Protocol.
     pub const TCP: u8 = 6;
+    /// Stream Control Transmission Protocol.
+    pub const SCTP: u8 = 132;
     /// User Datagram Protocol.
     pub const UDP: u8 = 17;
 }

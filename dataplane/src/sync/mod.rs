@@ -1,6 +1,14 @@
 //! Connection synchronisation: what a director tells its backups of its connections, in the kernel's
 //! wire format, and what it makes of what it is told.
 
+mod page;
+mod policy;
 mod record;
+mod take;
+mod tell;
 
+pub use page::RecordPage;
+pub(crate) use policy::Policy;
 pub use record::{Record, RecordFlags, Sequence};
+pub use take::Told;
+pub(crate) use tell::Teller;

@@ -1,0 +1,113 @@
+//! What the packet path has to tell backups, until the worker fetches it.
+
+use alloc::vec::Vec;
+
+use super::policy::Policy;
+use super::record::{Record, RecordFlags};
+use crate::address::Address;
+use crate::common::Rest;
+use crate::connection::{Connection, Flags};
+use crate::counters::Counters;
+use crate::lane::BURST;
+use crate::server::ServerSlot;
+use crate::settings::Settings;
+use crate::template::{TemplateId, Templates};
+use crate::time::{TICKS_PER_SECOND, Tick};
+
+/// Records that may wait to be fetched: each packet of a burst tells of its connection and its
+/// template, and may have told of the template before.
+const WAITING: usize = 3 * BURST;
+
+/// Records on their way to backups.
+pub(crate) struct Teller {
+    /// Whether anybody is to be told.
+    pub(crate) is_on: bool,
+    pub(crate) policy: Policy,
+    waiting: Vec<Record>,
+}
+
+impl Teller {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let waiting = Vec::with_capacity(WAITING);
+        Self { is_on: false, policy: Policy::new(settings), waiting }
+    }
+
+    /// Gives away what waits.
+    pub(crate) fn fetch(&mut self) -> impl Iterator<Item = Record> {
+        self.waiting.drain(..)
+    }
+
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn push(&mut self, counters: &Counters, record: Record) {
+        if self.waiting.len() < WAITING {
+            self.waiting.push(record);
+        } else {
+            counters.sync.untold.add(1);
+        }
+    }
+
+    /// Tells of a template that a connection was put under, or that has proved to be real.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn template(&mut self, counters: &Counters, templates: &Templates, id: TemplateId) {
+        if let Some(record) = templates.record(id) {
+            self.push(counters, record);
+        }
+    }
+}
+
+impl Rest<'_> {
+    /// Tells backups of a connection and its template, if they are to be told. `is_news` when its
+    /// state has changed to one that they must know of.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell<A: Address>(
+        &mut self,
+        now: Tick,
+        slot: &ServerSlot,
+        connection: &mut Connection<A>,
+        is_news: bool,
+    ) {
+        let is_under_template = connection.template != TemplateId::NONE;
+        let is_told = connection.state.is_told()
+            && !connection.flags.has(Flags::ONE_PACKET)
+            && !(is_under_template && self.teller.policy.only_templates);
+        if is_told {
+            let timeout = self.settings.timeouts.ticks(connection.state);
+            // What is news is told whatever was told before.
+            if self.teller.policy.is_stale(now, connection, timeout) || is_news {
+                let record = record_of(connection, slot.mark, timeout / TICKS_PER_SECOND);
+                self.teller.push(self.counters, record);
+            }
+        }
+        if is_under_template {
+            self.teller.template(self.counters, self.templates, connection.template);
+        }
+    }
+}
+
+/// A connection as backups are told of it.
+pub(crate) fn record_of<A: Address>(
+    connection: &Connection<A>,
+    mark: u32,
+    timeout_s: u32,
+) -> Record {
+    let flags = RecordFlags::of_method(connection.flags.method())
+        .with(RecordFlags::NO_OUTPUT, connection.flags.no_output())
+        .with(RecordFlags::INACTIVE, !connection.flags.is_active());
+    Record {
+        protocol: connection.protocol,
+        flags,
+        state: connection.state.number(),
+        timeout_s,
+        mark,
+        client: (connection.client.into(), connection.client_port),
+        virtual_end: (connection.virtual_address.into(), connection.virtual_port),
+        real: (connection.real.into(), connection.real_port),
+        sequence: None,
+    }
+}
