@@ -2,5 +2,8 @@
 //! wire format, and what it makes of what it is told.
 
 mod record;
+mod reject;
+pub mod wire;
 
 pub use record::{Record, RecordFlags, Sequence};
+pub use reject::{Reject, Unsent};
