@@ -4,11 +4,14 @@
 mod page;
 mod policy;
 mod record;
+mod reject;
 mod take;
 mod tell;
+pub mod wire;
 
 pub use page::RecordPage;
 pub(crate) use policy::Policy;
 pub use record::{Record, RecordFlags, Sequence};
+pub use reject::{Reject, Unsent};
 pub use take::Told;
 pub(crate) use tell::Teller;
