@@ -188,6 +188,8 @@ pub struct ConnectionRow {
     pub state: Cow<'static, str>,
     /// Seconds until it expires.
     pub expires_s: u64,
+    /// Whether it was learned of another director.
+    pub is_synced: bool,
     /// What the persistence engine says of it, if one made it.
     pub engine: Option<EngineData>,
 }

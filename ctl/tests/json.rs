@@ -72,6 +72,7 @@ fn sample() -> Toy {
         real: end("10.1.0.1:0"),
         state: "NONE".into(),
         expires_s: 61,
+        is_synced: false,
         engine: None,
     };
     toy.connections = vec![
@@ -82,6 +83,7 @@ fn sample() -> Toy {
             real: end("[::1.2.3.4]:53"),
             state: "UDP".into(),
             expires_s: 300,
+            is_synced: false,
             engine: Some(EngineData { name: "sip".into(), data: "a\"b\\c\u{1}é".into() }),
         },
         template(Family::V4),

@@ -205,7 +205,16 @@ fn connection(
 ) -> ConnectionRow {
     let [client, virtual_end, real] = ends.map(|end| end.parse().expect("an address"));
     let (state, engine) = (state.into(), None);
-    ConnectionRow { protocol, client, virtual_end, real, state, expires_s: s, engine }
+    ConnectionRow {
+        protocol,
+        client,
+        virtual_end,
+        real,
+        state,
+        expires_s: s,
+        is_synced: false,
+        engine,
+    }
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn too_long_an_answer_is_an_error() {
         real: end,
         state: "x".repeat(1 << 20).into(),
         expires_s: 0,
+        is_synced: false,
         engine: None,
     };
     let mut toy = Toy { connections: vec![row; 30], ..Toy::default() };

@@ -92,6 +92,8 @@ pub struct Place {
 pub struct ConnectionInfo {
     /// Transport protocol number.
     pub protocol: u8,
+    /// Whether it was learned of another director.
+    pub is_synced: bool,
     /// State.
     pub state: State,
     /// Seconds until it ends.

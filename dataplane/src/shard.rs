@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use crate::address_set::Role;
 use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
 use crate::common::{Common, Identification};
-use crate::connection::{Table, TableSize};
+use crate::connection::{Flags, Table, TableSize};
 use crate::counters::Counters;
 use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
@@ -471,6 +471,7 @@ fn fill_page<A: Network>(
         {
             page.connections.push(ConnectionInfo {
                 protocol: connection.protocol,
+                is_synced: connection.flags.has(Flags::SYNCED),
                 state: connection.state,
                 expires_s: now.seconds_until(connection.expires),
                 client: (connection.client.into(), connection.client_port),

@@ -61,6 +61,8 @@ pub(crate) struct Template {
     controlled: u32,
     /// Whether one of them was answered, or established.
     is_assured: bool,
+    /// Whether it was made on another director's word.
+    is_synced: bool,
     state: Slot,
 }
 
@@ -241,6 +243,7 @@ impl Template {
         let port = |port| if self.state == Slot::Retired { RETIRED_PORT } else { port };
         (!self.is_free() && !now.reached(self.expires)).then(|| ConnectionInfo {
             protocol: self.key.protocol,
+            is_synced: self.is_synced,
             state: if self.is_assured { State::Assured } else { State::None },
             expires_s: now.seconds_until(self.expires),
             client: (self.key.client, 0),
@@ -303,6 +306,7 @@ impl Stripe {
             timeout,
             controlled: 0,
             is_assured: false,
+            is_synced: false,
             state: Slot::Live,
         };
         let slot = match self.free {
@@ -340,6 +344,11 @@ impl Stripe {
         template.timeout = timeout;
         template.expires = now.after(timeout);
         template.is_assured = is_assured;
+    }
+
+    /// Notes that a new template was made on another director's word.
+    pub(crate) fn mark_synced(&mut self, slot: u32) {
+        self.slots[slot as usize].is_synced = true;
     }
 
     /// The real end that a template leads to, and whether connections here are under it.

@@ -132,14 +132,15 @@ pub fn ip_vs_conn(rows: &[ConnectionRow]) -> String {
     out
 }
 
-/// `ip_vs_conn_sync`: the same with their origin, which is here so far.
+/// `ip_vs_conn_sync`: the same with their origin, which is here or another director.
 #[must_use]
 pub fn ip_vs_conn_sync(rows: &[ConnectionRow]) -> String {
     let mut out =
         String::from("Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n");
     for row in rows {
         connection(&mut out, row);
-        add!(out, " {:<6} {:7}\n", "LOCAL", row.expires_s);
+        let origin = if row.is_synced { "SYNC" } else { "LOCAL" };
+        add!(out, " {origin:<6} {:7}\n", row.expires_s);
     }
     out
 }
@@ -170,6 +171,7 @@ mod tests {
             real: "[2001:db8:1::1]:5060".parse().expect("an end"),
             state: "UDP".into(),
             expires_s: 300,
+            is_synced: false,
             engine: Some(EngineData { name: "sip".into(), data: "id".into() }),
         };
         let text = ip_vs_conn(std::slice::from_ref(&row));

@@ -249,6 +249,7 @@ impl<A: Network> Lane<A> {
         }
         let slot = stripe.insert(key, server, method, record.real, now, timeout_s)?;
         stripe.update(slot, (server, method), now, timeout_s * TICKS_PER_SECOND, is_assured);
+        stripe.mark_synced(slot);
         common.servers[server.index()].count(Load::bind_template);
         common.counters.sync.made.add(1);
         common.counters.sync.unbound.add(u64::from(bound.is_none()));

@@ -157,6 +157,7 @@ impl Backend for World {
             real: SocketAddr::from(connection.real),
             state: connection.state.name().into(),
             expires_s: connection.expires_s.into(),
+            is_synced: connection.is_synced,
             engine: None,
         };
         Ok(World::connections(self).iter().map(row).collect())

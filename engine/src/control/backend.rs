@@ -227,6 +227,7 @@ fn connection_row(connection: &ConnectionInfo) -> ConnectionRow {
         real: end(connection.real),
         state: connection.state.name().into(),
         expires_s: u64::from(connection.expires_s),
+        is_synced: connection.is_synced,
         engine: None,
     }
 }
