@@ -16,6 +16,7 @@ use crate::explain::Explanation;
 use crate::load::{PortRow, Workers};
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
+use crate::sync::{Handover, HandoverStep, SyncState, VrrpRow};
 use crate::trace::{self, Taken, TraceError};
 
 /// A director as seen by commands: changes, each made wholly or refused wholly, and questions.
@@ -63,6 +64,18 @@ pub trait Backend {
     fn explain(&mut self, question: &Question) -> Result<Explanation, Refusal>;
     /// Begins, reads or ends the one trace that may run.
     fn trace(&mut self, order: trace::Order) -> Result<Taken, TraceError>;
+    /// How connection sync stands.
+    fn sync(&mut self) -> Result<SyncState, Refusal> {
+        Ok(SyncState::default())
+    }
+    /// Every virtual router that this director takes part in.
+    fn vrrp(&mut self) -> Result<Vec<VrrpRow>, Refusal> {
+        Ok(Vec::new())
+    }
+    /// Does a step of a planned handover.
+    fn handover(&mut self, _step: HandoverStep) -> Result<Handover, Refusal> {
+        Ok(Handover::NoRouter)
+    }
     /// Does a step of draining a server. A back end that others change meanwhile does it as one change, so that none of
     /// theirs is lost.
     fn drain(&mut self, step: &drain::Step) -> Result<State, Refusal> {

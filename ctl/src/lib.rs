@@ -36,5 +36,6 @@ pub mod refusal;
 pub mod restore;
 pub mod session;
 mod settings;
+pub mod sync;
 pub mod trace;
 mod words;
