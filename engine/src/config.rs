@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 pub use crate::config_error::ConfigError;
 use crate::origin::Origin;
+use crate::redundancy::SyncSection;
 use crate::tuning::{self, MarkConfig, TimeoutConfig};
 use crate::worker::Idle;
 
@@ -78,6 +79,8 @@ pub struct Config {
     /// Rules that give packets firewall marks, in order.
     #[serde(rename = "mark")]
     pub marks: Vec<MarkConfig>,
+    /// Connection sync beyond the kernel's settings.
+    pub sync: SyncSection,
     /// Commands in ipvsadm's grammar, carried out before the first packet when no table is saved.
     pub rules: Vec<String>,
     /// Where the values come from.
@@ -161,6 +164,7 @@ impl Default for Config {
             sysctl: Settings::default(),
             timeouts: TimeoutConfig::default(),
             marks: Vec::new(),
+            sync: SyncSection::default(),
             rules: Vec::new(),
             origin: Origin::default(),
         }

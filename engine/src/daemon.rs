@@ -32,6 +32,7 @@ use crate::port::dpdk::{
 };
 use crate::port::huge_pages::hold_in_large_pages;
 use crate::say::{complain, say};
+use crate::sync::Sync;
 use crate::validate::PortFacts;
 use crate::worker::Worker;
 
@@ -77,7 +78,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
 
     let stop = Arc::new(AtomicBool::new(false));
     let go = AtomicBool::new(false);
-    let (commands, worker_links) = links(config.workers, facts.len(), &stop);
+    let (ways, worker_links) = links(config.workers, facts.len(), &stop);
     let mut director = Director::new(config.services, config.servers);
     director.set_broadcasts(plan.topology.broadcasts());
     let table = TableSize { connections: config.connections };
@@ -88,14 +89,24 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         port_rows(config, set.ports(), &facts),
         Box::new(set.reader()),
     );
+    let sync = Sync::new(
+        config.sync.load()?,
+        plan.shards[0].key,
+        plan.clock,
+        Arc::clone(&plan.templates),
+        plan.counters.clone(),
+        ways.commands.clone(),
+        (ways.told, ways.taken),
+    );
     let control = Control::new(
         director,
-        commands,
+        ways.commands,
         plan.counters.clone(),
         Arc::clone(&plan.templates),
         table,
         plan.clock,
         gauges,
+        sync,
     );
     placement.keep_off_workers();
     let (control, control_thread) = control.start().map_err(|error| text(&error))?;

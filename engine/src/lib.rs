@@ -6,6 +6,7 @@
 //! | `daemon` | start, wait, stop |
 //! | [`worker`], [`handoff`], [`links`], [`load`] | the poll loop, the ways between workers, how busy they are |
 //! | [`port`] | where frames come from; it has all `unsafe` of the project |
+//! | [`sync`] | connections told to and by other directors |
 //! | [`control`] | the control thread, its sockets, the saved table, the files like `/proc` |
 
 #[cfg(feature = "dpdk")]
@@ -27,7 +28,9 @@ pub mod placement;
 pub mod port;
 #[cfg(feature = "dpdk")]
 mod privilege;
+pub mod redundancy;
 pub mod say;
+pub mod sync;
 pub mod tuning;
 pub mod validate;
 pub mod worker;

@@ -13,8 +13,11 @@ use dataplane::counters::Counters;
 use dataplane::frame::Host;
 use dataplane::neighbour::Learned;
 use dataplane::shard::Shard;
+use dataplane::sync::{Record, Told};
 use dataplane::time::Tick;
 use dataplane::verdict::{DropReason, PortId, Verdict};
+
+use rtrb::Producer;
 
 use crate::clock::Clock;
 use crate::handoff::Handoff;
@@ -24,6 +27,8 @@ use crate::port::{Burst, Ports};
 
 /// Turns between two looks at the clock, commands and the wish to stop.
 const TURNS_PER_LOOK: u32 = 32;
+/// Records of other directors taken in one look around.
+const TAKEN: usize = 4 * BURST;
 /// Turns without a frame after which an idle worker gives way.
 const IDLE_TURNS: u32 = 64;
 /// Tries to send a burst before what is left of it is dropped.
@@ -59,6 +64,10 @@ pub struct Links<F> {
     pub learned: Receiver<Learned>,
     /// The peers' ends of the same.
     pub peers: Vec<Sender<Learned>>,
+    /// What backups are to be told.
+    pub told: Producer<Record>,
+    /// What other directors have told.
+    pub taken: Receiver<(Record, Told)>,
     /// Set when the daemon stops.
     pub stop: Arc<AtomicBool>,
     /// What the worker shows of itself.
@@ -179,6 +188,9 @@ impl<P: Ports> Worker<P> {
                 }
             }
         }
+        if self.shard.has_told() {
+            self.tell();
+        }
         while let Some(learned) = self.shard.take_learned() {
             self.shard.learn(now, &mut self.outbox, &learned);
             for peer in &self.links.peers {
@@ -189,11 +201,24 @@ impl<P: Ports> Worker<P> {
         true
     }
 
+    /// Hands on what backups are to be told; where the way is full it is lost, and counted.
+    #[cold]
+    fn tell(&mut self) {
+        for record in self.shard.fetch_told() {
+            if self.links.told.push(record).is_err() {
+                self.counters.sync.untold.add(1);
+            }
+        }
+    }
+
     /// What is due now and then: expiry, next hops, control.
     pub fn look_around(&mut self, now: Tick) {
         self.shard.tick(now, &mut self.outbox);
         for learned in self.links.learned.try_iter().take(BURST) {
             self.shard.learn(now, &mut self.outbox, &learned);
+        }
+        for (record, told) in self.links.taken.try_iter().take(TAKEN) {
+            self.shard.take(now, &record, told);
         }
         if let Ok(Envelope { command, reply }) = self.links.commands.try_recv() {
             // Control has gone when nobody takes the reply: the daemon is stopping.

@@ -11,6 +11,7 @@ use ctl::drain;
 use ctl::explain::Explanation;
 use ctl::load::{PortRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
+use ctl::sync::SyncState;
 use ctl::trace::{self, Taken, TraceError};
 use dataplane::command::ConnectionInfo;
 use dataplane::counters::Counters;
@@ -178,6 +179,10 @@ impl Backend for Remote {
 
     fn trace(&mut self, order: trace::Order) -> Result<Taken, TraceError> {
         self.ask(move |control| control.trace(order)).map_err(TraceError::Refused)?
+    }
+
+    fn sync(&mut self) -> Result<SyncState, Refusal> {
+        self.ask(|control| control.sync.state())
     }
 
     fn drain(&mut self, step: &drain::Step) -> Result<drain::State, Refusal> {

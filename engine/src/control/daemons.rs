@@ -1,4 +1,4 @@
-//! Sync daemons as they are configured. Nothing is sent or received for them yet.
+//! Sync daemons as they are configured; [`crate::sync`] runs them.
 
 use std::fs;
 use std::io;
@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6, UdpSocket};
 
 use ctl::backend::DaemonRow;
 use ctl::command::{DaemonSpec, Role};
+use dataplane::command::SyncRoles;
 use dataplane::refusal::Refusal;
 
 /// Where messages go unless something else is said (sync protocol reference §1).
@@ -27,6 +28,12 @@ pub(super) struct SyncDaemons(Vec<DaemonRow>);
 impl SyncDaemons {
     pub(super) fn rows(&self) -> &[DaemonRow] {
         &self.0
+    }
+
+    /// What the workers are to know of them.
+    pub(super) fn roles(&self) -> SyncRoles {
+        let runs = |role| self.0.iter().any(|row| row.role == role);
+        SyncRoles { is_master: runs(Role::Master), is_backup: runs(Role::Backup) }
     }
 
     /// Starts one, in the kernel's order of tests.

@@ -34,6 +34,7 @@ use dataplane::settings::Settings;
 use dataplane::template::Templates;
 
 use crate::clock::Clock;
+use crate::sync::Sync;
 use crate::worker::Envelope;
 use backend::service_row;
 use journal::{Journal, Unsaved};
@@ -72,6 +73,7 @@ pub struct Control {
     table: TableSize,
     clock: Clock,
     gauges: Gauges,
+    sync: Sync,
     /// The trace that runs.
     watch: Option<Watch>,
     /// Traces so far.
@@ -110,6 +112,7 @@ impl Control {
         table: TableSize,
         clock: Clock,
         gauges: Gauges,
+        sync: Sync,
     ) -> Self {
         let truth = Truth::new(director);
         let configured = (Settings::default(), Arc::default());
@@ -124,6 +127,7 @@ impl Control {
             table,
             clock,
             gauges,
+            sync,
             watch: None,
             traces: 0,
         }
@@ -195,6 +199,8 @@ impl Control {
         };
         let done: Vec<_> = changes.into_iter().map(change).collect();
         self.generation += u64::from(done.iter().any(Result::is_ok));
+        self.sync.put_settings(&self.truth.settings);
+        self.sync.follow(self.truth.daemons());
         commands.extend(self.truth.director.end_batch());
         self.broadcast(commands);
         done
@@ -222,6 +228,7 @@ impl Control {
         self.configured = (settings, Arc::clone(&marks));
         self.truth.settings = settings;
         self.truth.marks = Arc::clone(&marks);
+        self.sync.put_settings(&settings);
         self.broadcast(vec![Command::PutSettings(settings), Command::PutMarks(marks)]);
     }
 

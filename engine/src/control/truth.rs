@@ -87,9 +87,13 @@ impl Truth {
                 if director.has_mixed_families() {
                     return Err(Refusal::InvalidOperation);
                 }
-                return self.daemons.start(spec);
+                self.daemons.start(spec)?;
+                Command::PutSync(self.daemons.roles())
             }
-            Change::StopDaemon { role, .. } => return self.daemons.stop(role),
+            Change::StopDaemon { role, .. } => {
+                self.daemons.stop(role)?;
+                Command::PutSync(self.daemons.roles())
+            }
         };
         if !matches!(command, Command::Deferred) {
             tell.push(command);

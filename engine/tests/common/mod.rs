@@ -26,6 +26,7 @@ use engine::control::{Control, Gauges, Handle, Remote};
 use engine::links::links;
 use engine::port::ReadPorts;
 use engine::port::memory::{MemoryFrame, MemoryPorts};
+use engine::sync::{Sync, SyncConfig};
 use engine::worker::{Idle, Worker};
 
 /// The virtual address.
@@ -97,7 +98,7 @@ pub(crate) struct Crew {
 impl Crew {
     pub(crate) fn new(workers: u16) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (commands, links) = links(workers, 1, &stop);
+        let (ways, links) = links(workers, 1, &stop);
         let counters: Vec<_> = (0..workers).map(|_| Arc::new(Counters::new(SLOTS))).collect();
         let (table, clock) = (TableSize { connections: 8192 }, Clock::start());
         let director = Director::new(16, SLOTS);
@@ -106,14 +107,24 @@ impl Crew {
         let ports = vec![port_row()];
         let gauges = Gauges::new(loads, cores, Some(2_000_000_000), ports, Box::new(OnePort));
         let templates = Arc::new(Templates::new(64, key()));
+        let sync = Sync::new(
+            SyncConfig::default(),
+            key(),
+            clock,
+            Arc::clone(&templates),
+            counters.clone(),
+            ways.commands.clone(),
+            (ways.told, ways.taken),
+        );
         let control = Control::new(
             director,
-            commands,
+            ways.commands,
             counters.clone(),
             Arc::clone(&templates),
             table,
             clock,
             gauges,
+            sync,
         );
         let (control, _) = control.start().expect("a thread");
         let (outgoing, from_workers) = bounded(WIRE);

@@ -1,0 +1,215 @@
+//! The master's side: answers backups that ask for the whole table.
+
+use std::io;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use ctl::sync::Follower;
+use dataplane::command::{Command, Reply};
+use dataplane::sync::wire::{Version, Writer};
+use dataplane::sync::{Record, RecordPage};
+use dataplane::template::Templates;
+
+use super::super::counts::MasterCounts;
+use super::super::seal::{Key, Sealer};
+use super::channel::{Channel, Kind, Standing};
+use super::{ALIVE, SILENCE};
+use crate::clock::Clock;
+use crate::worker::Envelope;
+
+/// Backups that may be in touch at once.
+const FOLLOWERS: usize = 16;
+/// Records in a page.
+const PAGE: usize = 1024;
+/// Bytes of frames that are sent together.
+const TOGETHER: usize = 64 << 10;
+/// Between two looks at what a follower is to be asked.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What answering takes.
+pub(in crate::sync) struct Tables {
+    pub(in crate::sync) workers: Vec<Sender<Envelope>>,
+    pub(in crate::sync) templates: Arc<Templates>,
+    pub(in crate::sync) clock: Clock,
+    pub(in crate::sync) sync_id: u8,
+    pub(in crate::sync) key: Option<Key>,
+    pub(in crate::sync) sealer: Option<Arc<Sealer>>,
+    pub(in crate::sync) epoch: u64,
+    pub(in crate::sync) counts: Arc<MasterCounts>,
+    pub(in crate::sync) stop: Arc<AtomicBool>,
+    pub(in crate::sync) followers: Mutex<Vec<Arc<Peer>>>,
+}
+
+/// A backup that is in touch.
+pub(in crate::sync) struct Peer {
+    address: IpAddr,
+    records: AtomicU64,
+    /// The latest wish to know whether it is in step, and the latest one it has said yes to.
+    asked: AtomicU64,
+    in_step: AtomicU64,
+}
+
+impl Tables {
+    /// Answers whoever asks, until told to stop.
+    pub(in crate::sync) fn serve(self: Arc<Self>, listener: &TcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        while !self.stop.load(Ordering::Relaxed) {
+            match listener.accept() {
+                Ok((stream, from)) => self.welcome(stream, from.ip()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                // A client that has gone again is no reason to end.
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+        Ok(())
+    }
+
+    /// How backups stand.
+    pub(in crate::sync) fn rows(&self) -> Vec<Follower> {
+        let row = |peer: &Arc<Peer>| Follower {
+            address: peer.address,
+            records: peer.records.load(Ordering::Relaxed),
+            is_in_step: peer.is_in_step(),
+        };
+        self.followers().iter().map(row).collect()
+    }
+
+    /// Asks every backup whether it has all that was sent until now; call after a flush.
+    pub(in crate::sync) fn probe(&self) {
+        for peer in self.followers().iter() {
+            peer.asked.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How many backups are in touch, and how many of them have all that had been sent when they
+    /// were last asked.
+    pub(in crate::sync) fn in_step(&self) -> (usize, usize) {
+        let followers = self.followers();
+        (followers.len(), followers.iter().filter(|peer| peer.is_in_step()).count())
+    }
+
+    fn followers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Peer>>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn welcome(self: &Arc<Self>, stream: TcpStream, address: IpAddr) {
+        let mut followers = self.followers();
+        if followers.len() >= FOLLOWERS {
+            return; // the stream closes
+        }
+        let peer = Arc::new(Peer {
+            address,
+            records: AtomicU64::new(0),
+            asked: AtomicU64::new(1),
+            in_step: AtomicU64::new(0),
+        });
+        followers.push(Arc::clone(&peer));
+        drop(followers);
+        let tables = Arc::clone(self);
+        let talk = move || {
+            // A conversation that breaks off is begun anew by the backup.
+            let _ = tables.talk(stream, &peer);
+            tables.followers().retain(|other| !Arc::ptr_eq(other, &peer));
+        };
+        if thread::Builder::new().name("sync-table".into()).spawn(talk).is_err() {
+            self.followers().pop();
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let number = self.sealer.as_ref().map_or(0, |sealer| sealer.number());
+        Standing { epoch: self.epoch, number, sent: self.counts.messages.get() }
+    }
+
+    fn talk(&self, stream: TcpStream, peer: &Peer) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        let mut channel =
+            Channel::answer(stream, self.sync_id, self.key.as_ref(), || self.standing())?;
+        channel.be_patient(LOOK)?;
+        let (mut probed, mut spoke) = (0, Instant::now());
+        while !self.stop.load(Ordering::Relaxed) {
+            match channel.receive()?.map(|(kind, says)| (kind, says.to_vec())) {
+                Some((Kind::Want, _)) => {
+                    let records = self.send_all(&mut channel)?;
+                    peer.records.fetch_add(records, Ordering::Relaxed);
+                }
+                Some((Kind::Step, says)) => {
+                    if let Some((bytes, [1])) = says.split_first_chunk() {
+                        peer.in_step.store(u64::from_be_bytes(*bytes), Ordering::Release);
+                    }
+                }
+                _ => {}
+            }
+            if channel.silence() > SILENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let asked = peer.asked.load(Ordering::Acquire);
+            if asked != probed || spoke.elapsed() >= ALIVE {
+                (probed, spoke) = (asked, Instant::now());
+                let sent = self.counts.messages.get();
+                channel.send(Kind::Probe, &[asked, sent].map(u64::to_be_bytes).concat())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends every connection and template.
+    fn send_all(&self, channel: &mut Channel) -> io::Result<u64> {
+        let mut writer = Writer::new(Version::V1, self.sync_id, super::LONGEST);
+        let mut records = 0;
+        let mut failed = Ok(());
+        let mut send = |record: &Record, channel: &mut Channel| {
+            if writer.push(record, None).is_err() {
+                channel.put(Kind::Message, writer.message());
+                writer.clear();
+                let _ = writer.push(record, None);
+                if channel.unsent() >= TOGETHER {
+                    return channel.flush();
+                }
+            }
+            Ok(())
+        };
+        self.templates.records(self.clock.now(), |record| {
+            records += 1;
+            if failed.is_ok() {
+                failed = send(&record, channel);
+            }
+        });
+        failed?;
+        let (reply, answer) = bounded(1);
+        for worker in &self.workers {
+            let mut page = RecordPage { from: None, records: Vec::with_capacity(PAGE) };
+            loop {
+                let envelope = Envelope { command: Command::Records(page), reply: reply.clone() };
+                worker.send(envelope).map_err(|_| io::ErrorKind::BrokenPipe)?;
+                let Ok(Reply::Records(filled)) = answer.recv_timeout(SILENCE) else {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                };
+                records += filled.records.len() as u64;
+                filled.records.iter().try_for_each(|record| send(record, channel))?;
+                if filled.from.is_none() {
+                    break;
+                }
+                page = filled;
+            }
+        }
+        if !writer.is_empty() {
+            channel.put(Kind::Message, writer.message());
+        }
+        channel.put(Kind::End, &records.to_be_bytes());
+        channel.flush()?;
+        Ok(records)
+    }
+}
+
+impl Peer {
+    fn is_in_step(&self) -> bool {
+        self.in_step.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
+    }
+}
