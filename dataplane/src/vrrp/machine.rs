@@ -466,7 +466,11 @@ impl Router {
         if !is_lower {
             self.preempt_at = None;
         }
+        // Of two masters, the one with the longer interval may be the one that stays.
+        let is_another = self.master.is_some_and(|master| master.source != source);
+        let until = self.timer.filter(|_| is_another);
         self.listen(advertisement.interval_us());
+        self.timer = self.timer.max(until);
         self.master = Some(Heard { source, priority: advertisement.priority });
     }
 

@@ -152,6 +152,19 @@ fn a_backup_follows_the_masters_interval() {
     assert_eq!(bench.deadline(), due + SECOND);
 }
 
+/// Of two masters with two intervals, a backup waits for the one that it may hear less often.
+#[test]
+fn another_master_does_not_shorten_the_wait() {
+    let mut bench = Bench::started(config(100));
+    let mut often = bench.router.config().advertisement(150);
+    often.interval_cs = 10;
+    bench.hear(SECOND, 200, HIGH);
+    bench.hear_this(SECOND, &often, LOW).unwrap();
+    assert_eq!(bench.deadline(), SECOND + 3_609_375);
+    bench.hear_this(SECOND + SECOND / 10, &often, LOW).unwrap();
+    assert_eq!(bench.deadline(), SECOND + SECOND / 10 + 360_937);
+}
+
 #[test]
 fn a_resigned_master_is_followed_after_the_skew() {
     let mut bench = Bench::started(config(100));
