@@ -17,6 +17,7 @@
 //! | [`settings`], [`mark`] | what else may be tuned; firewall marks |
 //! | [`director`], [`service`], [`command`] | what control says, and how shards hear of it |
 //! | [`estimator`] | traffic per second |
+//! | [`vrrp`] | which director holds the virtual addresses |
 //! | [`explain`], [`trace`] | what becomes of packets, and why, told to people |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -59,5 +60,6 @@ pub mod template;
 pub mod time;
 pub mod trace;
 pub mod verdict;
+pub mod vrrp;
 
 pub use lane::BURST;
