@@ -17,6 +17,9 @@ impl Role {
     /// Address of a real server behind NAT, whose packets may be replies.
     pub(crate) const SERVER: Self = Self(4);
 
+    /// One that moves between directors, and is not here now.
+    pub(crate) const AWAY: Self = Self(8);
+
     /// Nothing.
     pub(crate) const NONE: Self = Self(0);
     /// Any of the two that packets may be sent to.
@@ -33,6 +36,13 @@ impl Role {
     #[must_use]
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether the director answers for it.
+    #[inline]
+    #[must_use]
+    pub(crate) fn is_here(self) -> bool {
+        self.has(Self::OURS) && !self.has(Self::AWAY)
     }
 
     fn place(self) -> usize {
@@ -52,7 +62,7 @@ struct Entry<A> {
 pub(crate) struct AddressSet<A> {
     entries: Box<[Entry<A>]>,
     /// How many users each role of an entry has; apart, because packets do not ask for it.
-    users: Box<[[u32; 3]]>,
+    users: Box<[[u32; 4]]>,
     shift: u32,
     used: usize,
 }
@@ -66,7 +76,7 @@ impl<A: Address> AddressSet<A> {
         let size = (limit * 2).next_power_of_two().max(2);
         Self {
             entries: vec![Self::FREE; size].into_boxed_slice(),
-            users: vec![[0; 3]; size].into_boxed_slice(),
+            users: vec![[0; 4]; size].into_boxed_slice(),
             shift: 64 - size.trailing_zeros(),
             used: 0,
         }
@@ -120,6 +130,12 @@ impl<A: Address> AddressSet<A> {
             self.used -= 1;
             self.close_gap(at);
         }
+    }
+
+    /// Gives `address` one role for another, for one of its users.
+    pub(crate) fn change(&mut self, address: A, from: Role, to: Role) {
+        self.add(address, to);
+        self.remove(address, from);
     }
 
     #[inline]

@@ -38,6 +38,10 @@ pub enum Command {
     Connections(ConnectionPage),
     /// Says which sync daemons run.
     PutSync(SyncRoles),
+    /// Holds addresses that move between directors, or gives them up.
+    Hold(Arc<[IpAddr]>, bool),
+    /// Announces those of them that are held.
+    Announce(Arc<[IpAddr]>),
     /// Asks for connections as backups are told of them.
     Records(RecordPage),
 }
@@ -64,6 +68,8 @@ pub enum Reply {
     Watched(Option<Box<Trace>>),
     /// The page asked for.
     Connections(ConnectionPage),
+    /// Done; the addresses that it was about.
+    Held(Arc<[IpAddr]>),
     /// The page asked for.
     Records(RecordPage),
 }

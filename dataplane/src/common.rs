@@ -210,8 +210,25 @@ impl Common {
         }
     }
 
+    /// The same so that everybody understands: by request and by reply, as some listen only to one
+    /// (RFC 5227 section 3).
+    pub(crate) fn announce_twice<H: Host>(
+        &self,
+        host: &mut H,
+        interface: InterfaceId,
+        address: IpAddr,
+    ) {
+        self.announce(host, interface, address);
+        if let IpAddr::V4(address) = address {
+            let write = |packet: &mut [u8], mac| {
+                arp::write(packet, false, (mac, address), (Mac::BROADCAST, address));
+            };
+            self.send_own(host, interface, Mac::BROADCAST, ethernet::ARP, arp::LENGTH, write);
+        }
+    }
+
     /// Sends a packet of our own to a station of a link; `write` fills it in, given our address.
-    fn send_own<H: Host>(
+    pub(crate) fn send_own<H: Host>(
         &self,
         host: &mut H,
         interface: InterfaceId,

@@ -21,6 +21,7 @@ use crate::service::Method;
 use crate::shard::Shard;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
+use crate::vrrp;
 
 impl<F: Frame> Shard<F> {
     /// A packet that is neither request nor reply of a connection.
@@ -28,11 +29,21 @@ impl<F: Frame> Shard<F> {
     #[inline(never)]
     pub(crate) fn judge_other(&mut self, now: Tick, frame: &mut F) -> Result<Verdict, DropReason> {
         let link = ethernet::parse(frame.bytes())?;
-        if link.ether_type == Ipv4Addr::ETHER_TYPE {
-            return self.v4.judge_other(&mut self.common, now, frame, &link);
-        }
         let l3 = &frame.bytes()[link.length..];
+        if link.ether_type == Ipv4Addr::ETHER_TYPE {
+            let ip = Ipv4Addr::parse(l3, frame.header_checksum())?;
+            if self.v4.is_for_routers(&self.common, &link, &ip) {
+                return self.floats.punt(&self.common, frame, &link, &ip);
+            }
+            if link.destination.is_group() {
+                return Err(DropReason::NotOurMac);
+            }
+            return self.v4.judge_other(&mut self.common, now, frame, &link, &ip);
+        }
         let ip = Ipv6Addr::parse(l3, frame.header_checksum())?;
+        if self.v6.is_for_routers(&self.common, &link, &ip) {
+            return self.floats.punt(&self.common, frame, &link, &ip);
+        }
         if ip.protocol == Ipv6Addr::ICMP
             && let Some(ndp) = ndp::parse(l3, &ip)?
         {
@@ -43,20 +54,29 @@ impl<F: Frame> Shard<F> {
         if link.destination.is_group() {
             return Err(DropReason::NotOurMac);
         }
-        self.v6.judge_other(&mut self.common, now, frame, &link)
+        self.v6.judge_other(&mut self.common, now, frame, &link, &ip)
     }
 }
 
 impl<A: Network> Lane<A> {
+    /// Whether a packet is for whoever speaks VRRP here: sent to their group, or to us.
+    fn is_for_routers(&self, common: &Common, link: &Link, ip: &Header<A>) -> bool {
+        let is_to_us = || self.addresses.role(ip.destination).is_here();
+        common.topology.hears_routers()
+            && ip.protocol == vrrp::PROTOCOL
+            && (link.destination.is_group() || is_to_us())
+    }
+
     fn judge_other<F: Frame>(
         &mut self,
         common: &mut Common,
         now: Tick,
         frame: &mut F,
         link: &Link,
+        ip: &Header<A>,
     ) -> Result<Verdict, DropReason> {
         let bytes = &frame.bytes()[link.length..];
-        let ip = A::parse(bytes, frame.header_checksum())?;
+        let ip = *ip;
         let l3 = link.length as u16;
         if ip.protocol != A::ICMP {
             return Ok(self.pass(common, now, frame, l3, &ip));
@@ -68,6 +88,10 @@ impl<A: Network> Lane<A> {
             parsed => parsed?,
         };
         match message {
+            // Where the address is held now, somebody else answers.
+            Icmp::Echo if is_to_us && !self.addresses.role(ip.destination).is_here() => {
+                Err(DropReason::NotForUs)
+            }
             Icmp::Echo if is_to_us => {
                 if !icmp::is_sound(bytes, &ip) {
                     return Err(DropReason::IcmpChecksum);

@@ -59,6 +59,8 @@ pub struct Topology {
     untagged: Vec<Untagged>,
     /// Longest prefix first.
     routes: Vec<(Prefix, InterfaceId, Option<IpAddr>)>,
+    /// Addresses that move between directors, with where they are when they are here.
+    pub(crate) floating: Vec<(InterfaceId, IpAddr)>,
 }
 
 /// How frames of the usual form begin, as far as the masks show it.
@@ -123,7 +125,8 @@ impl Topology {
         for interface in interfaces.iter().filter(|interface| interface.vlan.is_none()) {
             untagged[usize::from(interface.port.0)] = Untagged::new(interface.mac);
         }
-        let mut topology = Self { interfaces, arrivals, untagged, routes: Vec::new() };
+        let mut topology =
+            Self { interfaces, arrivals, untagged, routes: Vec::new(), floating: Vec::new() };
         for (n, interface) in topology.interfaces.iter().enumerate() {
             let twin =
                 |other: &Interface| (other.port, other.vlan) == (interface.port, interface.vlan);
@@ -142,6 +145,19 @@ impl Topology {
         }
         topology.routes.sort_by_key(|(to, ..)| core::cmp::Reverse(to.length()));
         Ok(topology)
+    }
+
+    /// The same with addresses that move between directors, each at an interface.
+    #[must_use]
+    pub fn with_floating(mut self, floating: Vec<(InterfaceId, IpAddr)>) -> Self {
+        self.floating = floating;
+        self
+    }
+
+    /// Whether directors agree here on who holds addresses.
+    #[must_use]
+    pub(crate) fn hears_routers(&self) -> bool {
+        !self.floating.is_empty()
     }
 
     /// The interface of frames that come in on `port` with this VLAN identifier, or 0 for none,

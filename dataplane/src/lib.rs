@@ -36,6 +36,7 @@ pub mod counters;
 pub mod director;
 pub mod estimator;
 pub mod explain;
+pub mod float;
 pub mod forward;
 pub mod frame;
 pub mod hash;

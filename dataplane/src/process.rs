@@ -150,8 +150,10 @@ impl<F: Frame> Shard<F> {
             return Err(self.arp(frame, &link, interface, mac)?);
         }
         if link.destination != mac {
-            // Neighbour solicitations go to groups.
-            if link.ether_type == Ipv6Addr::ETHER_TYPE && link.destination.is_group() {
+            // Neighbour solicitations and VRRP go to groups.
+            let is_wanted = link.ether_type == Ipv6Addr::ETHER_TYPE
+                || link.ether_type == Ipv4Addr::ETHER_TYPE && self.common.topology.hears_routers();
+            if is_wanted && link.destination.is_group() {
                 self.others.push(place);
                 return Ok(());
             }

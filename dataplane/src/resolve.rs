@@ -2,7 +2,6 @@
 
 use core::net::Ipv6Addr;
 
-use crate::address_set::Role;
 use crate::frame::Frame;
 use crate::interface::InterfaceId;
 use crate::neighbour::Learned;
@@ -28,7 +27,7 @@ impl<F: Frame> Shard<F> {
         if link.destination != mac && !link.destination.is_group() {
             return Err(DropReason::NotOurMac);
         }
-        if self.v4.addresses.role(arp.sender).has(Role::OURS) || arp.sender_mac == mac {
+        if self.v4.addresses.role(arp.sender).is_here() || arp.sender_mac == mac {
             return Err(DropReason::SourceIsOurs);
         }
         if !arp.sender.is_unspecified() {
@@ -38,7 +37,7 @@ impl<F: Frame> Shard<F> {
         if !arp.is_request {
             return Ok(Verdict::Consumed);
         }
-        if !self.v4.addresses.role(arp.target).has(Role::OURS) {
+        if !self.v4.addresses.role(arp.target).is_here() {
             return Err(DropReason::ArpNotForUs);
         }
         let bytes = frame.bytes_mut();
@@ -65,14 +64,14 @@ impl<F: Frame> Shard<F> {
             Ndp::Advertisement { target, mac, .. } => (target, mac),
         };
         let is_probe = claimed.is_unspecified();
-        if self.v6.addresses.role(claimed).has(Role::OURS) || claimed_mac == Some(mac) {
+        if self.v6.addresses.role(claimed).is_here() || claimed_mac == Some(mac) {
             return Err(DropReason::SourceIsOurs);
         }
         if let (false, Some(mac)) = (is_probe || claimed.is_multicast(), claimed_mac) {
             self.note(Learned { interface, address: claimed.into(), mac });
         }
         let Ndp::Solicitation { target, source_mac } = *ndp else { return Ok(Verdict::Consumed) };
-        if !self.v6.addresses.role(target).has(Role::OURS) {
+        if !self.v6.addresses.role(target).is_here() {
             return Err(DropReason::NdpNotForUs);
         }
         // Whoever only probes whether the address is free hears it with all others.

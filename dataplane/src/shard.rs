@@ -14,6 +14,7 @@ use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
 use crate::common::{Common, Identification};
 use crate::connection::{Flags, Table, TableSize};
 use crate::counters::Counters;
+use crate::float::Floats;
 use crate::frame::{Frame, Host};
 use crate::hash::HashKey;
 use crate::interface::{InterfaceId, Topology};
@@ -87,6 +88,7 @@ pub struct Shard<F> {
     /// When waiting frames were last looked after, and when known next hops were.
     retried_at: Option<Tick>,
     confirmed_at: Option<Tick>,
+    pub(crate) floats: Floats,
     /// Whether the backup sync daemon runs.
     is_backup: bool,
     /// Packets that somebody watches.
@@ -104,6 +106,7 @@ impl<F: Frame> Shard<F> {
     ) -> Self {
         let v4 = lane(config, config.table, &topology);
         let v6 = lane(config, config.table6, &topology);
+        let floats = Floats::new(&topology.floating);
         Self {
             common: Common {
                 id: config.id,
@@ -133,6 +136,7 @@ impl<F: Frame> Shard<F> {
             sweep_stripe: usize::from(config.id.0),
             retried_at: None,
             confirmed_at: None,
+            floats,
             is_backup: false,
             trace: None,
         }
@@ -195,6 +199,14 @@ impl<F: Frame> Shard<F> {
                 self.keep_requests();
                 Reply::Done(None)
             }
+            Command::Hold(addresses, is_held) => {
+                self.hold_addresses(&addresses, is_held);
+                Reply::Held(addresses)
+            }
+            Command::Announce(addresses) => {
+                self.announce_addresses(&addresses);
+                Reply::Held(addresses)
+            }
             Command::Records(mut page) => {
                 self.fill_records(now, &mut page);
                 Reply::Records(page)
@@ -220,6 +232,7 @@ impl<F: Frame> Shard<F> {
     pub fn tick<H: Host<Frame = F>>(&mut self, now: Tick, host: &mut H) {
         let elapsed = now.since(*self.swept_at.get_or_insert(now));
         self.swept_at = Some(now);
+        self.send_announcements(host);
         self.v4.sweep_share(&self.common, now, elapsed, SWEEP);
         self.v6.sweep_share(&self.common, now, elapsed, SWEEP);
         if elapsed > 0 {
@@ -451,9 +464,12 @@ impl<F: Frame> Shard<F> {
 fn lane<A: Network>(config: &ShardConfig, size: TableSize, topology: &Topology) -> Lane<A> {
     let own = topology.interfaces().iter().flat_map(|interface| &interface.addresses);
     let own = own.filter_map(|prefix| A::from_ip(prefix.address()));
-    let addresses = config.services + config.servers + own.clone().count();
+    let floating = topology.floating.iter().filter_map(|&(_, address)| A::from_ip(address));
+    let addresses =
+        config.services + config.servers + own.clone().count() + 2 * floating.clone().count();
     let mut lane = Lane::new(Table::new(size, config.key), addresses, config.services);
     own.for_each(|address| lane.addresses.add(address, Role::OWN));
+    floating.for_each(|address| lane.addresses.add(address, Role::AWAY));
     lane
 }
 

@@ -112,6 +112,7 @@ drop_reasons! {
     NeighbourUnreachable "neighbour_unreachable" "Next hop did not answer ARP or neighbour discovery."
     NeighbourTableFull "neighbour_table_full" "Too many next hops."
     HoldQueueFull "hold_queue_full" "Too many frames wait for a next hop's link-layer address."
+    RoutersQueueFull "routers_queue_full" "VRRP packet too long, or too many of them at once."
     HandoffFull "handoff_full" "Ring to the owning worker is full."
     TransmitFull "transmit_full" "Port did not take the frame."
     BufferEmpty "buffer_empty" "No buffer left for a frame of our own."

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use dataplane::float::{Outgoing, Punted};
 use dataplane::neighbour::Learned;
 use dataplane::sync::{Record, Told};
 use rtrb::{Consumer, RingBuffer};
@@ -20,6 +21,9 @@ const LEARNED: usize = 256;
 /// Records that may be under way from a worker to the sync daemons, and from them to a worker.
 const RECORDS: usize = 16_384;
 
+/// Packets of VRRP that may be under way.
+const PUNTED: usize = 64;
+
 /// What control and the sync daemons have of the ways to workers.
 pub struct Ways {
     /// Commands to each.
@@ -28,6 +32,10 @@ pub struct Ways {
     pub told: Vec<Consumer<Record>>,
     /// To each what other directors have told.
     pub taken: Vec<Sender<(Record, Told)>>,
+    /// Packets that came for whoever speaks VRRP.
+    pub punted: Receiver<Punted>,
+    /// Packets of that one, sent by the first worker.
+    pub outgoing: Sender<Outgoing>,
 }
 
 /// The ways to each worker, and each worker's ends of everything.
@@ -49,6 +57,8 @@ pub fn links<F>(workers: u16, ports: usize, stop: &Arc<AtomicBool>) -> (Ways, Ve
         })
         .unzip();
     let (taken, taking): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(RECORDS)).unzip();
+    let (punt, punted) = bounded(PUNTED);
+    let (outgoing, send) = bounded(PUNTED);
     let ends = Handoff::mesh(count).into_iter().zip(receivers).zip(hear);
     let ends = ends.zip(telling).zip(taking).enumerate();
     let links = ends.map(|(n, ((((handoff, commands), learned), told), taken))| Links {
@@ -58,9 +68,11 @@ pub fn links<F>(workers: u16, ports: usize, stop: &Arc<AtomicBool>) -> (Ways, Ve
         peers: peers_of(n),
         told,
         taken,
+        punted: punt.clone(),
+        outgoing: (n == 0).then(|| send.clone()),
         stop: Arc::clone(stop),
         load: Arc::new(Load::new(ports)),
     });
     let links = links.collect();
-    (Ways { commands: senders, told, taken }, links)
+    (Ways { commands: senders, told, taken, punted, outgoing }, links)
 }

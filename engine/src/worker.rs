@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use dataplane::BURST;
 use dataplane::command::{Command, Reply};
 use dataplane::counters::Counters;
+use dataplane::float::{Outgoing, Punted};
 use dataplane::frame::Host;
 use dataplane::neighbour::Learned;
 use dataplane::shard::Shard;
@@ -68,6 +69,10 @@ pub struct Links<F> {
     pub told: Producer<Record>,
     /// What other directors have told.
     pub taken: Receiver<(Record, Told)>,
+    /// Packets for whoever speaks VRRP.
+    pub punted: Sender<Punted>,
+    /// Packets of that one, at one of the workers.
+    pub outgoing: Option<Receiver<Outgoing>>,
     /// Set when the daemon stops.
     pub stop: Arc<AtomicBool>,
     /// What the worker shows of itself.
@@ -191,6 +196,11 @@ impl<P: Ports> Worker<P> {
         if self.shard.has_told() {
             self.tell();
         }
+        while let Some(punted) = self.shard.take_punted() {
+            if self.links.punted.try_send(punted).is_err() {
+                self.counters.count_drop(DropReason::RoutersQueueFull, 1);
+            }
+        }
         while let Some(learned) = self.shard.take_learned() {
             self.shard.learn(now, &mut self.outbox, &learned);
             for peer in &self.links.peers {
@@ -219,6 +229,11 @@ impl<P: Ports> Worker<P> {
         }
         for (record, told) in self.links.taken.try_iter().take(TAKEN) {
             self.shard.take(now, &record, told);
+        }
+        if let Some(outgoing) = &self.links.outgoing {
+            for packet in outgoing.try_iter().take(BURST) {
+                self.shard.send_packet(&mut self.outbox, &packet);
+            }
         }
         if let Ok(Envelope { command, reply }) = self.links.commands.try_recv() {
             // Control has gone when nobody takes the reply: the daemon is stopping.
