@@ -13,7 +13,8 @@ use core::net::IpAddr;
 use super::Rejection;
 use super::codec::Advertisement;
 use super::config::{Config, ConfigError};
-use super::machine::{Action, Reason, Router, State};
+use super::machine::Router;
+use super::state::{Action, Reason, State};
 
 /// Takes actions, each with the number of the member that it is for.
 pub type GroupSink<'a> = &'a mut dyn FnMut(usize, Action);

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`codec`] | advertisements: checked, read, written |
 //! | [`config`] | one virtual router, as configured |
-//! | [`machine`] | its states: who is master, and when that changes |
+//! | [`machine`], [`state`] | who is master, when that changes, and why |
 //! | [`group`] | routers that change together |
 //! | [`counters`], [`rejection`] | what has been counted, and why advertisements were rejected |
 //!
@@ -22,6 +22,7 @@ pub mod counters;
 pub mod group;
 pub mod machine;
 pub mod rejection;
+pub mod state;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -31,8 +32,9 @@ pub use codec::{Advertisement, Auth, Envelope, Version};
 pub use config::{Config, ConfigError};
 pub use counters::{Counters, Rejections};
 pub use group::Group;
-pub use machine::{Action, Reason, Router, State};
+pub use machine::{Heard, Router};
 pub use rejection::Rejection;
+pub use state::{Action, Reason, Sink, State};
 
 /// IP protocol number (RFC 9568 section 5.1.1.4).
 pub const PROTOCOL: u8 = 112;

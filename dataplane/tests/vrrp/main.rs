@@ -1,5 +1,6 @@
 //! Two to five directors on a network that loses, delays and parts: when it is whole again there
 //! is one master, the right one, and it stays; and when directors go, another takes over in time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod network;
 

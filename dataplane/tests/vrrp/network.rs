@@ -5,7 +5,6 @@ use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::frame::Checksum;
-use dataplane::packet::Network as _;
 use dataplane::vrrp::{Action, Advertisement, Config, Envelope, Group, PROTOCOL, Reason, State};
 
 /// Longest way of a packet, in microseconds.
@@ -294,6 +293,5 @@ fn open(packet: &[u8]) -> (Envelope, &[u8]) {
             Envelope { source: ip.source.into(), destination: ip.destination.into(), ttl: ip.ttl };
         (envelope, &packet[usize::from(ip.header_length)..])
     }
-    debug_assert_eq!((Ipv4Addr::HEADER_LENGTH, Ipv6Addr::HEADER_LENGTH), (20, 40));
     if packet[0] >> 4 == 4 { parts::<Ipv4Addr>(packet) } else { parts::<Ipv6Addr>(packet) }
 }
