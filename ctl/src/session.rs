@@ -113,6 +113,8 @@ pub(crate) fn beyond_ipvsadm(
         "drops" => Some(plain(words, || Ok(print::frames(&backend.frames()?)))),
         "ports" => Some(plain(words, || Ok(print::ports(&backend.ports()?)))),
         "workers" => Some(plain(words, || Ok(print::workers(&backend.workers()?)))),
+        "sync" => Some(plain(words, || Ok(print::sync(&backend.sync()?)))),
+        "vrrp" => Some(plain(words, || Ok(print::vrrp(&backend.vrrp()?)))),
         "--sysctl" => Some(match settings::answer(words, backend) {
             Ok(answer) => {
                 Reply { stderr: answer.notes.into_bytes(), ..Reply::output(answer.lines) }
