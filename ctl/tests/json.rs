@@ -8,6 +8,7 @@ use ctl::backend::{ConnectionRow, DaemonRow, EngineData, Rates, mark_address};
 use ctl::command::Role;
 use ctl::refusal::Refusal;
 use ctl::session::{Reply, run, run_with_input};
+use ctl::sync::Handover;
 use dataplane::service::{Family, Traffic};
 use serde_json::{Value, json};
 use toy::{RecordedNames, Toy, words};
@@ -230,6 +231,13 @@ fn the_reference_has_the_fields_that_are_printed_and_no_others() {
     for line in ["-f 4294967295 -r 192.168.10.3 --look 0", "-t 10.0.0.1:80 -r 192.168.10.2"] {
         let reply = ask(&format!("pollvsadm --json drain {line}"), &mut toy);
         assert_eq!(reply.status, 1, "connections are left");
+        let document = serde_json::from_slice(&reply.stdout).expect("a document");
+        check(&document, schema, schema, &mut seen, &tables);
+    }
+    let schema = "pollvs/handover/1";
+    for state in [Handover::NotInStep("it fetches".into()), Handover::Given { pending: 1 }] {
+        toy.handovers = vec![state];
+        let reply = ask("pollvsadm --json handover", &mut toy);
         let document = serde_json::from_slice(&reply.stdout).expect("a document");
         check(&document, schema, schema, &mut seen, &tables);
     }

@@ -20,6 +20,7 @@ use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
 use crate::drain;
 use crate::explain::{self, Explanation};
+use crate::handover;
 use crate::help;
 use crate::mark;
 use crate::names::Names;
@@ -59,6 +60,7 @@ fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Res
         Some("explain") => Ok(explain::answer(words, true, backend, names)),
         Some("trace") => Ok(trace::answer(words, true, backend, names)),
         Some("drain") => Ok(drain::answer(words, true, backend, names)),
+        Some("handover") => Ok(handover::answer(words, true, backend)),
         Some("mark") => match mark::parse(words, names)? {
             mark::Request::List { .. } => {
                 Ok(document(&lists::Marks::new(&backend.marks().map_err(no_list)?)))
