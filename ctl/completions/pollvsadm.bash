@@ -26,6 +26,7 @@ _pollvsadm_options() {
     explain) echo '-t -u -f --from' ;;
     trace) echo '-t -u --from --count --wait' ;;
     drain) echo "$service -r --real-server --wait --remove" ;;
+    handover) echo '--force --back --timeout' ;;
     mark)
         echo '-A -I -D -F -L -s --source -d --destination -p --protocol --sport --dport --set-mark' \
             --line-numbers
@@ -101,6 +102,7 @@ _pollvsadm() {
     *:-r | *:--real-server) list=$(_pollvsadm_table -r "${first[@]}") ;;
     *:-M | *:--netmask | *:-w | *:--weight | *:-[xy] | *:--?-threshold | *:--tun-port) return ;;
     *:--syncid | *:--mcast-* | *:--sync-maxlen) return ;;
+    handover:--timeout) return ;;
     *:--from | *:--count | *:--wait | *:--sport | *:--dport | *:--set-mark) return ;;
     --sysctl:*) list=$("${first[@]}" --sysctl 2>/dev/null | awk '{ print $1 }') ;;
     :*)
@@ -108,7 +110,8 @@ _pollvsadm() {
         list+=' --delete-service --clear --restore --save --add-server --edit-server'
         list+=' --delete-server --list --zero --set --start-daemon --stop-daemon --help --version'
         if [[ ${words[0]##*/} != ipvsadm ]]; then
-            list+=' --socket --json --atomic --sysctl drops ports workers explain trace drain mark'
+            list+=' --socket --json --atomic --sysctl drops ports workers sync vrrp explain trace'
+            list+=' drain handover mark'
         fi
         ;;
     *) list=$(_pollvsadm_options "$command") ;;

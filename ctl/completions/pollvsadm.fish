@@ -129,9 +129,12 @@ complete -c pollvsadm -n $none -l sysctl -d 'Read or set settings'
 complete -c pollvsadm -n $none -a drops -d 'Why frames were dropped'
 complete -c pollvsadm -n $none -a ports -d 'Each port with its counters'
 complete -c pollvsadm -n $none -a workers -d 'Each worker with its load'
+complete -c pollvsadm -n $none -a sync -d 'What connection sync has sent and received'
+complete -c pollvsadm -n $none -a vrrp -d 'Each virtual router with its state'
 complete -c pollvsadm -n $none -a explain -d 'Where a connection would go, and why'
 complete -c pollvsadm -n $none -a trace -d 'Each step of the next packets'
 complete -c pollvsadm -n $none -a drain -d 'Wait until a server has no connections'
+complete -c pollvsadm -n $none -a handover -d 'Give the virtual addresses to another director'
 complete -c pollvsadm -n $none -a mark -d 'Rules for firewall marks'
 complete -c pollvsadm -n '__pollvsadm_is --sysctl' -a '(pollvsadm --sysctl 2>/dev/null | string replace -r " .*" "")'
 complete -c pollvsadm -n '__pollvsadm_is explain trace drain' -s t -x -a '(__pollvsadm_table -t)' -d 'TCP service'
@@ -144,6 +147,9 @@ complete -c pollvsadm -n '__pollvsadm_is drain' -l sctp-service -x -a '(__pollvs
 complete -c pollvsadm -n '__pollvsadm_is drain' -s 6 -l ipv6 -d 'The mark is on IPv6 packets'
 complete -c pollvsadm -n '__pollvsadm_is drain' -s r -l real-server -x -a '(__pollvsadm_table -r)' -d 'Real server'
 complete -c pollvsadm -n '__pollvsadm_is drain' -l remove -d 'Delete it in the end'
+complete -c pollvsadm -n '__pollvsadm_is handover' -l force -d 'Though no backup is in step'
+complete -c pollvsadm -n '__pollvsadm_is handover' -l back -d 'Take part again'
+complete -c pollvsadm -n '__pollvsadm_is handover' -l timeout -x -d Seconds
 complete -c pollvsadm -n '__pollvsadm_is mark' -s A -d Append
 complete -c pollvsadm -n '__pollvsadm_is mark' -s I -d 'Insert in front'
 complete -c pollvsadm -n '__pollvsadm_is mark' -s D -d Delete

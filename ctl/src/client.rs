@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::args;
 use crate::command::Command;
 use crate::drain;
+use crate::handover;
 use crate::help;
 use crate::json;
 use crate::names::NumericNames;
@@ -77,6 +78,11 @@ impl Invocation {
         }
         match drain::Order::new(&self.argv) {
             Some(Ok(order)) => return drain::wait(&order, self),
+            Some(Err(reply)) => return reply,
+            None => {}
+        }
+        match handover::Order::new(&self.argv) {
+            Some(Ok(order)) => return handover::wait(&order, self),
             Some(Err(reply)) => return reply,
             None => {}
         }

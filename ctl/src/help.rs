@@ -127,6 +127,13 @@ Called as pollvsadm, there is also
   pollvsadm drain SERVICE -r HOST[:PORT] [--wait SECONDS] [--remove]
                              give a server weight 0 and wait until no connection is left on it, at
                              most so long (default: without end); then delete it
+  pollvsadm sync             connection sync: what was sent and received, who is in step, what was lost
+  pollvsadm vrrp             every virtual router: its state, priority, master and addresses
+  pollvsadm handover [--force] [--timeout SECONDS]
+                             give the virtual addresses to a backup that is in step, and wait until
+                             other directors are the masters; each wait ends after so many seconds
+                             (default: 10), and --force does not wait for a backup in step
+  pollvsadm handover --back  take part again as configured
   pollvsadm mark -A RULE     a rule that gives packets a firewall mark, after all others
   pollvsadm mark -I [N] RULE the same as number N (default: 1, before all others)
   pollvsadm mark -D RULE|N   delete the rule with these words, or of this number
@@ -143,8 +150,9 @@ RULE is made of the words of iptables' table mangle, chain PREROUTING; the last 
       --set-mark MARK        the mark, 0 to 4294967295, or in hexadecimal: 0x1
 Words that say no more, such as -t mangle, -m tcp and the jump to MARK, may stand as iptables has them.
 
-With --json anywhere in the line, a list (-L, drops, ports, workers, --sysctl, mark -L), explain,
-or the end of drain is one JSON document, and trace prints one for each packet, a line each.
+With --json anywhere in the line, a list (-L, drops, ports, workers, sync, vrrp, --sysctl, mark -L),
+explain, or the end of drain or handover is one JSON document, and trace prints one for each packet,
+a line each.
 
 The very first words may be --socket PATH: the control socket of the daemon
 (default: $POLLVS_SOCKET, else /run/pollvs/pollvsd.sock).

@@ -11,8 +11,8 @@
 //! | `--sysctl`, which ipvsadm lacks | `settings` |
 //! | `mark`, which ipvsadm lacks | [`mark`] |
 //! | `explain` and `trace`, which ipvsadm lacks | [`explain`], [`trace`] |
-//! | `drain`, which ipvsadm lacks | [`drain`] |
-//! | rows of the back end, those of ports and workers in [`load`], to text, or with `--json` to JSON | [`mod@print`], `json` |
+//! | `drain` and `handover`, which ipvsadm lacks | [`drain`], `handover` |
+//! | rows of the back end, those of ports and workers in [`load`], of connection sync and takeover in [`sync`], to text, or with `--json` to JSON | [`mod@print`], `json` |
 //! | status and text to bytes of the socket | [`protocol`] |
 //!
 //! The daemon implements [`backend::Backend`] and accepts connections; `pollvsadm` is a few lines over [`client`].
@@ -24,6 +24,7 @@ pub mod client;
 pub mod command;
 pub mod drain;
 pub mod explain;
+mod handover;
 pub mod help;
 mod json;
 pub mod load;
@@ -38,4 +39,5 @@ pub mod session;
 mod settings;
 pub mod sync;
 pub mod trace;
+mod waiting;
 mod words;

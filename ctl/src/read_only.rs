@@ -13,6 +13,7 @@ use crate::explain::Explanation;
 use crate::load::{PortRow, Workers};
 use crate::mark::{MarkChange, MarkError};
 use crate::refusal::Refusal;
+use crate::sync::{Handover, HandoverStep, SyncState, VrrpRow};
 use crate::trace::{self, Taken, TraceError};
 
 /// Answers questions as the back end in it does, and refuses every change.
@@ -89,5 +90,17 @@ impl<B: Backend> Backend for ReadOnly<B> {
 
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {
         self.0.marks()
+    }
+
+    fn sync(&mut self) -> Result<SyncState, Refusal> {
+        self.0.sync()
+    }
+
+    fn vrrp(&mut self) -> Result<Vec<VrrpRow>, Refusal> {
+        self.0.vrrp()
+    }
+
+    fn handover(&mut self, _: HandoverStep) -> Result<Handover, Refusal> {
+        Err(REFUSED)
     }
 }

@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
 use crate::drain;
 use crate::explain;
+use crate::handover;
 use crate::help;
 use crate::json;
 use crate::mark;
@@ -110,9 +111,12 @@ pub(crate) fn beyond_ipvsadm(
         "trace" => Some(trace::answer(words, false, backend, names)),
         "mark" => Some(mark::answer(words, backend, names)),
         "drain" => Some(drain::answer(words, false, backend, names)),
+        "handover" => Some(handover::answer(words, false, backend)),
         "drops" => Some(plain(words, || Ok(print::frames(&backend.frames()?)))),
         "ports" => Some(plain(words, || Ok(print::ports(&backend.ports()?)))),
         "workers" => Some(plain(words, || Ok(print::workers(&backend.workers()?)))),
+        "sync" => Some(plain(words, || Ok(print::sync(&backend.sync()?)))),
+        "vrrp" => Some(plain(words, || Ok(print::vrrp(&backend.vrrp()?)))),
         "--sysctl" => Some(match settings::answer(words, backend) {
             Ok(answer) => {
                 Reply { stderr: answer.notes.into_bytes(), ..Reply::output(answer.lines) }

@@ -167,7 +167,7 @@ pub enum HandoverStep {
     },
     /// Take part again as configured.
     Back,
-    /// Say how it stands.
+    /// Say how it stands. After a `Give` that gave, that is `Given` until there is a `Back`.
     Look,
 }
 

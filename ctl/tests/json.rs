@@ -8,6 +8,7 @@ use ctl::backend::{ConnectionRow, DaemonRow, EngineData, Rates, mark_address};
 use ctl::command::Role;
 use ctl::refusal::Refusal;
 use ctl::session::{Reply, run, run_with_input};
+use ctl::sync::Handover;
 use dataplane::service::{Family, Traffic};
 use serde_json::{Value, json};
 use toy::{RecordedNames, Toy, words};
@@ -83,7 +84,7 @@ fn sample() -> Toy {
             real: end("[::1.2.3.4]:53"),
             state: "UDP".into(),
             expires_s: 300,
-            is_synced: false,
+            is_synced: true,
             engine: Some(EngineData { name: "sip".into(), data: "a\"b\\c\u{1}é".into() }),
         },
         template(Family::V4),
@@ -111,10 +112,11 @@ fn sample() -> Toy {
     ];
     toy.explanations = toy::packets::explanations();
     toy.taken = Some(toy::packets::taken());
+    (toy.sync, toy.routers) = (toy::sync::state(), toy::sync::routers());
     toy
 }
 
-const LISTS: [(&str, &str); 14] = [
+const LISTS: [(&str, &str); 16] = [
     ("-L", "pollvs/services/1"),
     ("-L -t 10.0.0.1:http", "pollvs/service/1"),
     ("-L -c", "pollvs/connections/1"),
@@ -123,6 +125,8 @@ const LISTS: [(&str, &str); 14] = [
     ("drops", "pollvs/drops/1"),
     ("ports", "pollvs/ports/1"),
     ("workers", "pollvs/workers/1"),
+    ("sync", "pollvs/sync/1"),
+    ("vrrp", "pollvs/vrrp/1"),
     ("--sysctl", "pollvs/sysctl/1"),
     ("mark", "pollvs/marks/1"),
     ("explain -t 10.0.0.1:80 --from 10.9.0.1:40000", "pollvs/explain/1"),
@@ -206,6 +210,11 @@ fn the_reference_has_the_fields_that_are_printed_and_no_others() {
             let document = self::document("pollvsadm --json workers", &mut toy);
             check(&document, schema, schema, &mut seen, &tables);
         }
+        if line == "sync" {
+            // While no daemon runs.
+            let document = self::document("pollvsadm --json sync", &mut Toy::default());
+            check(&document, schema, schema, &mut seen, &tables);
+        }
         let row = format!(" | `{schema}` |");
         let mut commands = REFERENCE.lines().filter(|line| line.ends_with(&row));
         let command = line.split_inclusive(' ').next().expect("a word").trim_end();
@@ -222,6 +231,13 @@ fn the_reference_has_the_fields_that_are_printed_and_no_others() {
     for line in ["-f 4294967295 -r 192.168.10.3 --look 0", "-t 10.0.0.1:80 -r 192.168.10.2"] {
         let reply = ask(&format!("pollvsadm --json drain {line}"), &mut toy);
         assert_eq!(reply.status, 1, "connections are left");
+        let document = serde_json::from_slice(&reply.stdout).expect("a document");
+        check(&document, schema, schema, &mut seen, &tables);
+    }
+    let schema = "pollvs/handover/1";
+    for state in [Handover::NotInStep("it fetches".into()), Handover::Given { pending: 1 }] {
+        toy.handovers = vec![state];
+        let reply = ask("pollvsadm --json handover", &mut toy);
         let document = serde_json::from_slice(&reply.stdout).expect("a document");
         check(&document, schema, schema, &mut seen, &tables);
     }
@@ -303,14 +319,14 @@ fn connections_and_short_lists() {
     let mut toy = sample();
     let connections = document("pollvsadm -L --json -c", &mut toy);
     let template = json!({
-        "protocol": "ip", "state": "NONE", "expires_s": 61,
+        "protocol": "ip", "state": "NONE", "expires_s": 61, "synced": false,
         "client_address": "10.9.0.0", "client_port": 0, "fwmark": 0xfedc_ba98_u32,
         "virtual_address": null, "virtual_port": null,
         "server_address": "10.1.0.1", "server_port": 0,
         "persistence_engine": null, "persistence_data": null,
     });
     let call = json!({
-        "protocol": "udp", "state": "UDP", "expires_s": 300,
+        "protocol": "udp", "state": "UDP", "expires_s": 300, "synced": true,
         "client_address": "2001:db8::7", "client_port": 5060, "fwmark": null,
         "virtual_address": "2001:db8::80", "virtual_port": 53,
         "server_address": "::102:304", "server_port": 53,
@@ -320,16 +336,6 @@ fn connections_and_short_lists() {
     let timeouts =
         "{\"schema\":\"pollvs/timeouts/1\",\"tcp_s\":900,\"tcp_fin_s\":120,\"udp_s\":300}\n";
     assert_eq!(text("pollvsadm --json -L --timeout", &mut toy), timeouts);
-    let daemons = document("pollvsadm --json -L --daemon", &mut toy);
-    assert_eq!(
-        daemons["daemons"],
-        json!([
-            {"role": "master", "interface": "eth0", "sync_id": 7, "max_length": 1472,
-             "group": "224.0.0.81", "port": 8848, "ttl": 1},
-            {"role": "backup", "interface": "eth1", "sync_id": 0, "max_length": null,
-             "group": null, "port": null, "ttl": null},
-        ])
-    );
     let drops = document("pollvsadm --json drops", &mut toy);
     let reasons = dataplane::verdict::DropReason::COUNT as u64;
     assert_eq!((&drops["received"], &drops["transmitted"]), (&json!(7), &json!(5)));
@@ -349,6 +355,69 @@ fn connections_and_short_lists() {
     for line in ["mark --json", "mark -L --json", "--json mark -L --line-numbers"] {
         assert_eq!(text(&format!("pollvsadm {line}"), &mut toy), marks, "{line}");
     }
+}
+
+/// A list of one reason.
+fn reason(name: &str, count: u64, meaning: &str) -> Value {
+    json!([{"name": name, "count": count, "meaning": meaning}])
+}
+
+#[test]
+fn sync_daemons() {
+    let mut toy = sample();
+    let sync = document("pollvsadm --json sync", &mut toy);
+    let master = json!({
+        "records": 9_007_199_254_740_993_u64, "records_per_s": 2, "messages": 3, "bytes": 4,
+        "overruns": 5, "queue_full": 6, "send_errors": 7,
+        "unsent": reason("version_0_ipv6", 8, "Version 0 has no IPv6."), "waiting": 9, "lag_us": 10,
+        "followers": [{"address": "192.0.2.2", "records": 11, "in_step": true}],
+    });
+    let backup = json!({
+        "records": 1, "records_per_s": 2, "messages": 3, "bytes": 4,
+        "rejects": reason("short", 5, "Shorter than a message header."),
+        "seal_rejects": reason("replayed", 6, "Seen before."), "overruns": 7, "waiting": 8,
+        "made": 9, "unbound": 10, "updated": 11, "late": 12, "no_room": 13, "unfit": 14,
+        "senders": [{"address": "2001:db8::1", "pollvs": true, "messages": 1, "lost": 2,
+            "heard_ms": 3, "fetched": 4, "fetched_records": 5, "failed": 6, "in_step": false},
+            {"address": "2001:db8::1", "pollvs": false, "messages": 1, "lost": null,
+            "heard_ms": 3, "fetched": null, "fetched_records": null, "failed": null,
+            "in_step": null}],
+        "crowd": 15,
+    });
+    let expected = json!({"schema": "pollvs/sync/1", "master": master, "backup": backup});
+    assert_eq!(sync, expected);
+    let daemons = |toy: &mut Toy| document("pollvsadm --json -L --daemon", toy)["daemons"].take();
+    let expected = json!([
+        {"role": "master", "interface": "eth0", "sync_id": 7, "max_length": 1472,
+         "group": "224.0.0.81", "port": 8848, "ttl": 1, "master": master, "backup": null},
+        {"role": "backup", "interface": "eth1", "sync_id": 0, "max_length": null,
+         "group": null, "port": null, "ttl": null, "master": null, "backup": backup},
+    ]);
+    assert_eq!(daemons(&mut toy), expected);
+    // A daemon that has just begun, or ended.
+    toy.sync.master = None;
+    assert_eq!(daemons(&mut toy)[0]["master"], Value::Null);
+    assert_eq!(document("pollvsadm --json sync", &mut toy)["master"], Value::Null);
+    // The text is ipvsadm's.
+    let text = "master sync daemon (mcast=eth0, syncid=7, maxlen=1472, group=224.0.0.81, port=8848, \
+                ttl=1)\nbackup sync daemon (mcast=eth1, syncid=0)\n";
+    assert_eq!(ask("pollvsadm -L --daemon", &mut toy).stdout, text.as_bytes());
+}
+
+#[test]
+fn virtual_routers() {
+    let routers = document("pollvsadm vrrp --json", &mut sample());
+    let first = json!({
+        "name": "web", "vrid": 51, "version": 3, "interface": "eth0", "state": "BACKUP",
+        "reason": "another director has a higher priority", "since_s": 1, "priority": 100,
+        "configured_priority": 150, "interval_ms": 1000, "master": "192.0.2.2", "released": true,
+        "group": "all", "addresses": ["192.0.2.10"], "became_master": 2, "sent": 3, "received": 4,
+        "announced": 5, "rejects": reason("ttl", 6, "Time to live is not 255."),
+    });
+    assert_eq!((&routers["schema"], &routers["routers"][0]), (&json!("pollvs/vrrp/1"), &first));
+    assert_eq!(routers["routers"][1]["master"], Value::Null);
+    let none = "{\"schema\":\"pollvs/vrrp/1\",\"routers\":[]}\n";
+    assert_eq!(text("pollvsadm --json vrrp", &mut Toy::default()), none);
 }
 
 #[test]
@@ -405,6 +474,8 @@ fn failures_are_those_of_the_text() {
         "drops now",
         "ports now",
         "workers -n",
+        "sync now",
+        "vrrp -n",
         "--sysctl nosuch",
         "--sysctl sloppy_tcp nosuch sync_threshold",
         "mark -L -i eth0",

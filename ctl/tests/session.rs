@@ -91,12 +91,15 @@ fn drops_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
 }
 
 #[test]
-fn ports_and_workers_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
+fn other_lists_are_for_pollvsadm_and_unknown_to_ipvsadm() {
     for (list, text) in [
         ("ports", "port 1: eth0\n  device           AF_PACKET (driver net_af_packet)\n"),
         ("workers", "\n     0     6             100      20.0 %     15.0 %"),
+        ("sync", "\n  records          9007199254740993  Connections and templates sent.\n"),
+        ("vrrp", "router web: BACKUP for 1 s\n"),
     ] {
         let toy = &mut Toy::default();
+        (toy.sync, toy.routers) = (toy::sync::state(), toy::sync::routers());
         let ask = |line: &str, backend: &mut dyn Backend| {
             run(&words(&format!("{line} {list}")), backend, &NumericNames)
         };
@@ -110,8 +113,11 @@ fn ports_and_workers_are_listed_for_pollvsadm_and_unknown_to_ipvsadm() {
         let refused = ask("pollvsadm", toy);
         assert_eq!((refused.status, refused.stdout.as_slice()), (1, &b""[..]), "{list}");
     }
-    let extra = run(&words("pollvsadm ports now"), &mut Toy::default(), &NumericNames);
-    assert_eq!((extra.status, extra.stderr.as_slice()), (2, &b"unexpected argument now\n"[..]));
+    for list in ["ports", "workers", "sync", "vrrp"] {
+        let line = format!("pollvsadm {list} now");
+        let extra = run(&words(&line), &mut Toy::default(), &NumericNames);
+        assert_eq!((extra.status, extra.stderr.as_slice()), (2, &b"unexpected argument now\n"[..]));
+    }
 }
 
 /// Status and texts of a `pollvsadm` line.

@@ -2,9 +2,7 @@
 //!
 //! The daemon does single steps, each at once. The waiting is the client's, which asks for a step again and again.
 
-mod process;
 mod report;
-mod screen;
 mod wait;
 mod words;
 
@@ -19,8 +17,8 @@ use crate::names::Names;
 use crate::refusal::{Operation, Refusal};
 use crate::session::{REFUSED, Reply};
 
-pub(crate) use process::wait;
 use report::Report;
+pub(crate) use wait::wait;
 pub(crate) use words::Order;
 use words::Words;
 

@@ -1,32 +1,29 @@
 //! The client's part: asks how far the server is, until it is drained or something else ends that.
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use super::report::{Outcome, Report};
-use super::screen::Screen;
 use super::words::Order;
+use crate::client::Invocation;
 use crate::refusal::{Operation, Refusal};
 use crate::session::{REFUSED, Reply};
+use crate::waiting::{Process, SHORTEST, Screen, World, longer, warn};
 
-/// Between two questions, at first.
-const SHORTEST: Duration = Duration::from_millis(200);
-/// Between two questions, later.
-const LONGEST: Duration = Duration::from_secs(1);
-
-/// The world as a drain needs it.
-pub(super) trait World {
-    /// Asks the daemon; the error is the reply for one that does not answer.
-    fn ask(&mut self, argv: &[String]) -> Result<Reply, Reply>;
-    /// Time since the start.
-    fn elapsed(&self) -> Duration;
-    /// Sleeps for a time, or until a signal comes; gives the signal.
-    fn sleep(&mut self, time: Duration) -> Option<u8>;
-    /// Shows the user a message beside the progress.
-    fn say(&mut self, text: &str);
+/// Drains a server: waits, and shows progress on standard output, or with `--json` on standard error.
+pub(crate) fn wait(order: &Order, invocation: &Invocation) -> Reply {
+    let mut process = Process::new(invocation);
+    if order.is_json {
+        let is_terminal = io::stderr().is_terminal();
+        run(order, &mut process, &mut Screen::new(&mut io::stderr(), is_terminal))
+    } else {
+        let is_terminal = io::stdout().is_terminal();
+        run(order, &mut process, &mut Screen::new(&mut io::stdout(), is_terminal))
+    }
 }
 
 /// Drains a server. Progress goes to the screen, the end is the reply.
-pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>) -> Reply {
+fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>) -> Reply {
     let reply = match world.ask(&order.first()) {
         Ok(reply) | Err(reply) => reply,
     };
@@ -54,7 +51,7 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
             let report = report.end(Outcome::Interrupted, world.elapsed());
             return end(order, &report, Some(128 + signal), screen);
         }
-        pause = (pause * 3 / 2).min(LONGEST);
+        pause = longer(pause);
         let next = order.next(&report.server_words, report.weight_before);
         match world.ask(&next) {
             Ok(reply) => match report_of(&reply) {
@@ -75,17 +72,6 @@ pub(super) fn run(order: &Order, world: &mut dyn World, screen: &mut Screen<'_>)
 
 fn report_of(reply: &Reply) -> Option<Report> {
     serde_json::from_slice(&reply.stdout).ok()
-}
-
-/// Says the daemon's warnings, each once: a step is done again and again.
-fn warn(reply: &Reply, said: &mut Vec<String>, world: &mut dyn World, screen: &mut Screen<'_>) {
-    for line in String::from_utf8_lossy(&reply.stderr).lines() {
-        if said.iter().all(|before| before != line) {
-            said.push(line.to_owned());
-            screen.close();
-            world.say(line);
-        }
-    }
 }
 
 /// Whether the server is not there any more.

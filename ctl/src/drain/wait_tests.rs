@@ -1,47 +1,10 @@
-use std::collections::VecDeque;
-
 use dataplane::service::{Method, Protocol, ServerSpec, ServiceKey, Traffic, TunnelSpec};
 use serde_json::{Value, json};
 
 use super::super::{State, Step};
 use super::*;
 use crate::backend::{Rates, ServerRow};
-
-/// A daemon that says what was written for it. Time passes in sleep alone.
-#[derive(Default)]
-struct Script {
-    answers: VecDeque<Result<Reply, Reply>>,
-    asked: Vec<String>,
-    now: Duration,
-    sleeps: Vec<u128>,
-    /// When a signal comes.
-    signal_at: Option<Duration>,
-    said: Vec<String>,
-}
-
-impl World for Script {
-    fn ask(&mut self, argv: &[String]) -> Result<Reply, Reply> {
-        self.asked.push(argv.join(" "));
-        assert!(self.asked.len() < 100, "it asks without end");
-        // The last answer holds.
-        let last = self.answers.len() == 1;
-        if last { self.answers[0].clone() } else { self.answers.pop_front().expect("an answer") }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.now
-    }
-
-    fn sleep(&mut self, time: Duration) -> Option<u8> {
-        self.sleeps.push(time.as_millis());
-        self.now += time;
-        self.signal_at.filter(|&at| self.now >= at).map(|_| 2)
-    }
-
-    fn say(&mut self, text: &str) {
-        self.said.push(text.to_owned());
-    }
-}
+use crate::waiting::script::{Script, script};
 
 /// What the daemon says of a server with these counts.
 fn at(weight: i64, [active, inactive, persistent]: [u32; 3]) -> Result<Reply, Reply> {
@@ -88,10 +51,6 @@ fn drain_on(is_terminal: bool, options: &str, script: &mut Script) -> (Reply, St
     let mut shown = Vec::new();
     let reply = run(&order, script, &mut Screen::new(&mut shown, is_terminal));
     (reply, String::from_utf8(shown).expect("text"))
-}
-
-fn script(answers: impl IntoIterator<Item = Result<Reply, Reply>>) -> Script {
-    Script { answers: answers.into_iter().collect(), ..Script::default() }
 }
 
 const START: &str = "10.1.0.1:80: weight 0 (was 3)\n";

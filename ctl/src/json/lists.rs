@@ -7,9 +7,11 @@ use dataplane::mark::MarkRule;
 use dataplane::settings::{Setting, Settings};
 use serde::Serialize;
 
+use super::sync;
 use crate::backend::{DaemonRow, FrameCounts, PortLosses};
-use crate::command::Timeouts;
+use crate::command::{Role, Timeouts};
 use crate::mark;
+use crate::sync::SyncState;
 
 /// `-L --timeout`.
 #[derive(Serialize)]
@@ -43,10 +45,12 @@ struct Daemon<'a> {
     group: Option<IpAddr>,
     port: Option<u16>,
     ttl: Option<u8>,
+    master: Option<sync::Master>,
+    backup: Option<sync::Backup>,
 }
 
 impl<'a> Daemons<'a> {
-    pub(super) fn new(rows: &'a [DaemonRow]) -> Self {
+    pub(super) fn new(rows: &'a [DaemonRow], state: &SyncState) -> Self {
         let daemons = rows.iter().map(|row| Daemon {
             role: row.role.name(),
             interface: &row.interface,
@@ -55,6 +59,8 @@ impl<'a> Daemons<'a> {
             group: row.group,
             port: Some(row.port).filter(|&port| port != 0),
             ttl: Some(row.ttl).filter(|&ttl| ttl != 0),
+            master: state.master.as_ref().filter(|_| row.role == Role::Master).map(Into::into),
+            backup: state.backup.as_ref().filter(|_| row.role == Role::Backup).map(Into::into),
         });
         Self { schema: "pollvs/daemons/1", daemons: daemons.collect() }
     }

@@ -7,6 +7,8 @@ mod lists;
 mod load;
 mod packets;
 mod services;
+mod sync;
+mod vrrp;
 
 use std::io;
 
@@ -18,6 +20,7 @@ use crate::backend::Backend;
 use crate::command::{Command, ListOptions, Listing};
 use crate::drain;
 use crate::explain::{self, Explanation};
+use crate::handover;
 use crate::help;
 use crate::mark;
 use crate::names::Names;
@@ -44,17 +47,20 @@ pub(crate) fn answer(argv: &[String], backend: &mut dyn Backend, names: &dyn Nam
 fn listing(argv: &[String], backend: &mut dyn Backend, names: &dyn Names) -> Result<Reply, Reply> {
     let words = argv.get(2..).unwrap_or_default();
     match argv.get(1).map(String::as_str) {
-        Some(list @ ("drops" | "ports" | "workers")) => {
+        Some(list @ ("drops" | "ports" | "workers" | "sync" | "vrrp")) => {
             no_words(words)?;
             Ok(match list {
                 "ports" => document(&load::Ports::new(&backend.ports().map_err(no_list)?)),
                 "workers" => document(&load::Workers::new(&backend.workers().map_err(no_list)?)),
+                "sync" => document(&sync::Sync::new(&backend.sync().map_err(no_list)?)),
+                "vrrp" => document(&vrrp::Routers::new(&backend.vrrp().map_err(no_list)?)),
                 _ => document(&lists::Drops::new(&backend.frames().map_err(no_list)?)),
             })
         }
         Some("explain") => Ok(explain::answer(words, true, backend, names)),
         Some("trace") => Ok(trace::answer(words, true, backend, names)),
         Some("drain") => Ok(drain::answer(words, true, backend, names)),
+        Some("handover") => Ok(handover::answer(words, true, backend)),
         Some("mark") => match mark::parse(words, names)? {
             mark::Request::List { .. } => {
                 Ok(document(&lists::Marks::new(&backend.marks().map_err(no_list)?)))
@@ -115,7 +121,8 @@ fn list(options: &ListOptions, backend: &mut dyn Backend) -> Result<Reply, Reply
         }
         (Listing::Daemons, _) => {
             let rows = backend.daemons().map_err(|_| silent())?;
-            Ok(document(&lists::Daemons::new(&rows)))
+            let state = backend.sync().map_err(|_| silent())?;
+            Ok(document(&lists::Daemons::new(&rows, &state)))
         }
     }
 }

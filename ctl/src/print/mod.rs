@@ -7,7 +7,9 @@ mod ports;
 pub mod proc;
 mod save;
 mod services;
+mod sync;
 pub(crate) mod text;
+mod vrrp;
 mod workers;
 
 use std::fmt::Write;
@@ -19,6 +21,8 @@ use crate::names::{Names, NumericNames};
 pub use frames::frames;
 pub use ports::ports;
 pub use save::change;
+pub use sync::sync;
+pub use vrrp::vrrp;
 pub use workers::workers;
 
 /// The version of IPVS that listings name.

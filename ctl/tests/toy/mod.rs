@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod packets;
+pub mod sync;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,6 +17,7 @@ use ctl::load::{Link, PortCounts, PortRow, WorkerCounts, WorkerRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
 use ctl::names::{Names, Services};
 use ctl::refusal::Refusal;
+use ctl::sync::{Handover, HandoverStep, SyncState, VrrpRow};
 use ctl::trace::{Order, Taken, TraceError};
 use dataplane::explain::Question;
 use dataplane::mark::MarkRule;
@@ -46,6 +48,11 @@ pub struct Toy {
     pub orders: Vec<Order>,
     pub taken: Option<Taken>,
     pub tsc_hz: Option<u64>,
+    pub sync: SyncState,
+    pub routers: Vec<VrrpRow>,
+    /// Steps of handovers so far, and answers to those that come, the next one last; the first one holds.
+    pub steps: Vec<HandoverStep>,
+    pub handovers: Vec<Handover>,
     /// Commits so far, and why they fail.
     pub commits: u32,
     pub uncommitted: Option<String>,
@@ -67,6 +74,10 @@ impl Default for Toy {
             orders: Vec::new(),
             taken: None,
             tsc_hz: Some(3_000_000_000),
+            sync: SyncState::default(),
+            routers: Vec::new(),
+            steps: Vec::new(),
+            handovers: vec![Handover::NoRouter],
             commits: 0,
             uncommitted: None,
             broken: None,
@@ -421,6 +432,24 @@ impl Backend for Toy {
     fn marks(&mut self) -> Result<Vec<MarkRule>, Refusal> {
         self.check()?;
         Ok(self.marks.clone())
+    }
+
+    fn sync(&mut self) -> Result<SyncState, Refusal> {
+        self.check()?;
+        Ok(self.sync.clone())
+    }
+
+    fn vrrp(&mut self) -> Result<Vec<VrrpRow>, Refusal> {
+        self.check()?;
+        Ok(self.routers.clone())
+    }
+
+    fn handover(&mut self, step: HandoverStep) -> Result<Handover, Refusal> {
+        self.check()?;
+        self.steps.push(step);
+        let holds = self.handovers.len() == 1;
+        let next = if holds { self.handovers.first().cloned() } else { self.handovers.pop() };
+        Ok(next.expect("an answer"))
     }
 
     fn change_marks(&mut self, change: MarkChange) -> Result<(), MarkError> {

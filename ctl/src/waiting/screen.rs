@@ -7,7 +7,7 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A terminal or a file.
-pub(super) struct Screen<'a> {
+pub(crate) struct Screen<'a> {
     out: &'a mut dyn Write,
     is_terminal: bool,
     /// What was shown last, and when.
@@ -15,18 +15,18 @@ pub(super) struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, is_terminal: bool) -> Self {
+    pub(crate) fn new(out: &'a mut dyn Write, is_terminal: bool) -> Self {
         Self { out, is_terminal, last: None }
     }
 
     /// Shows a line that stays.
-    pub(super) fn line(&mut self, text: &str) {
+    pub(crate) fn line(&mut self, text: &str) {
         self.close();
         self.write(&format!("{text}\n"));
     }
 
     /// Shows a line that holds until the next one.
-    pub(super) fn show(&mut self, text: &str, now: Duration) {
+    pub(crate) fn show(&mut self, text: &str, now: Duration) {
         if self.is_terminal {
             // ECMA-48, EL: what an earlier, longer line has left over is erased.
             self.write(&format!("\r{text} ({} s)\x1b[K", now.as_secs()));
@@ -42,7 +42,7 @@ impl<'a> Screen<'a> {
     }
 
     /// Ends the line that was written over.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if self.is_terminal && self.last.take().is_some() {
             self.write("\n");
         }

@@ -1,6 +1,6 @@
-//! The world of a real process: its daemon, its clock, its signals and its terminal.
+//! The world of a real process: its daemon, its clock and its signals.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,37 +9,31 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::screen::Screen;
-use super::wait::{self, World};
-use super::words::Order;
+use super::World;
 use crate::client::Invocation;
 use crate::session::Reply;
 
 /// Between two looks for a signal.
 const NAP: Duration = Duration::from_millis(50);
 
-struct Process<'a> {
+/// A process that waits.
+pub(crate) struct Process<'a> {
     invocation: &'a Invocation,
     start: Instant,
     /// The signal that came, else 0.
     signal: Arc<AtomicUsize>,
 }
 
-/// Drains a server: waits, and shows progress on standard output, or with `--json` on standard error.
-pub(crate) fn wait(order: &Order, invocation: &Invocation) -> Reply {
-    let signal = Arc::<AtomicUsize>::default();
-    for number in [SIGINT, SIGTERM] {
-        let value = usize::try_from(number).unwrap_or_default();
-        // Without a handler the process just ends, as others do.
-        let _ = flag::register_usize(number, Arc::clone(&signal), value);
-    }
-    let mut process = Process { invocation, start: Instant::now(), signal };
-    if order.is_json {
-        let is_terminal = io::stderr().is_terminal();
-        wait::run(order, &mut process, &mut Screen::new(&mut io::stderr(), is_terminal))
-    } else {
-        let is_terminal = io::stdout().is_terminal();
-        wait::run(order, &mut process, &mut Screen::new(&mut io::stdout(), is_terminal))
+impl<'a> Process<'a> {
+    /// Starts now. From now on SIGINT and SIGTERM only end the sleep.
+    pub(crate) fn new(invocation: &'a Invocation) -> Self {
+        let signal = Arc::<AtomicUsize>::default();
+        for number in [SIGINT, SIGTERM] {
+            let value = usize::try_from(number).unwrap_or_default();
+            // Without a handler the process just ends, as others do.
+            let _ = flag::register_usize(number, Arc::clone(&signal), value);
+        }
+        Self { invocation, start: Instant::now(), signal }
     }
 }
 
