@@ -147,10 +147,10 @@ fn entry_types() {
 
 #[test]
 fn options() {
-    let sequence = [[1, 24].as_slice(), &[0; 24]].concat();
+    let sequence_of = |length: u8| [vec![1, length], vec![0; length.into()]].concat();
     let long_name = [[3, 17].as_slice(), &[b'x'; 17]].concat();
-    let cases: [(&[u8], Option<Reject>); 20] = [
-        (&sequence, None),
+    let cases: [(&[u8], Option<Reject>); 21] = [
+        (&sequence_of(24), None),
         (&[2, 1, 5, 3, 1, 6], None),
         (&[3, 1, 6], None),
         (&[3, 1, 6, 2, 1, 5], None),
@@ -160,7 +160,8 @@ fn options() {
         (&[4, 1, 5], Some(Reject::OptionUnknown)),
         (&[0, 1, 5], Some(Reject::OptionUnknown)),
         (&[0x84, 1, 5], Some(Reject::OptionUnknown)),
-        (&[1, 1, 5], Some(Reject::OptionLength)),
+        (&sequence_of(23), Some(Reject::OptionLength)),
+        (&sequence_of(25), Some(Reject::OptionLength)),
         (&[1, 0], Some(Reject::OptionLength)),
         (&[0x44, 0], Some(Reject::OptionLength)),
         (&long_name, Some(Reject::OptionLength)),
@@ -169,7 +170,7 @@ fn options() {
         (&[2, 255, 0], Some(Reject::OptionCut)),
         (&[3, 1, 6, 3, 1, 6], Some(Reject::OptionTwice)),
         (&[2, 1, 6, 3, 1, 6, 0x42, 1, 6], Some(Reject::OptionTwice)),
-        (&[sequence.clone(), sequence.clone()].concat(), Some(Reject::OptionTwice)),
+        (&[sequence_of(24), sequence_of(24)].concat(), Some(Reject::OptionTwice)),
     ];
     for (options, expected) in cases {
         let other_is_taken = expected.is_none_or(|reason| !reason.ends_message());
