@@ -22,6 +22,7 @@ pub mod client;
 pub mod daemon;
 pub mod drop_in;
 pub mod frames;
+pub mod guest;
 pub mod interrupt;
 pub mod ipip;
 pub mod lab;
