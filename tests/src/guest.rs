@@ -40,6 +40,7 @@ use crate::namespace::Namespace;
 use crate::process::Service;
 
 const AGENT: &str = include_str!("guest/agent.py");
+const BOOT: &str = include_str!("guest/boot.sh");
 const PREPARE: &str = include_str!("guest/prepare.sh");
 
 /// Two or three seconds on an idle machine.
@@ -109,7 +110,9 @@ impl Guest {
         control.set_read_timeout(Some(POLL))?;
         control.set_write_timeout(Some(COMMAND_LIMIT))?;
         let (service, control) = (RefCell::new(service), RefCell::new(control));
-        Ok(Self { number, service, control, namespace, directory })
+        let guest = Self { number, service, control, namespace, directory };
+        guest.must(&format!("N={number} # boot.sh\n{BOOT}"))?;
+        Ok(guest)
     }
 
     /// Runs a shell script in the guest, and returns its exit status and all that it wrote.
@@ -122,7 +125,8 @@ impl Guest {
             let state = if self.is_running() { "runs" } else { "is gone" };
             // A late answer would be taken for the next one's: nobody uses this guest again.
             self.service.borrow_mut().kill();
-            format!("`{script}` in guest {}, which {state}\n{}", self.number, self.console())
+            let (first, number) = (first_line(script), self.number);
+            format!("`{first}` in guest {number}, which {state}\n{}", self.console())
         })
     }
 
@@ -164,7 +168,8 @@ impl Guest {
     /// As [`Guest::run`], and when its exit status is not 0.
     pub fn must(&self, script: &str) -> Result<String> {
         let (status, output) = self.run(script)?;
-        ensure!(status == 0, "`{script}` in guest {}: {status}: {output}", self.number);
+        let (first, number) = (first_line(script), self.number);
+        ensure!(status == 0, "`{first}` in guest {number}: {status}: {output}");
         Ok(output)
     }
 
@@ -181,7 +186,7 @@ impl Guest {
             plug(lab.switch(), bridge, &port, &self.namespace, &format!("up{nic}"))?;
             self.namespace.ip(&format!("link set up{nic} master b{nic}"))?;
         }
-        self.must(&format!("N={}\n{PREPARE}", self.number))?;
+        self.must(&format!("N={} # prepare.sh\n{PREPARE}", self.number))?;
         Ok(())
     }
 
@@ -207,6 +212,10 @@ impl Guest {
         let skipped = text.lines().count().saturating_sub(20);
         text.lines().skip(skipped).map(|line| format!("{line}\n")).collect()
     }
+}
+
+fn first_line(script: &str) -> &str {
+    script.lines().find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 impl Drop for Guest {

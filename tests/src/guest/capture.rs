@@ -97,6 +97,20 @@ impl Capture {
         Ok(Self { socket, port })
     }
 
+    /// What has come since the last call.
+    ///
+    /// # Errors
+    /// On a signal.
+    pub fn heard(&self) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        let mut buffer = vec![0; 65536];
+        while let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
+            interrupt::check()?;
+            messages.push(Message { from, bytes: buffer[..length].to_vec() });
+        }
+        Ok(messages)
+    }
+
     /// Waits for the next message that `wanted` takes.
     ///
     /// # Errors

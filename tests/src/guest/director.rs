@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::daemon::{Daemon, add_ports, command};
 use crate::guest::Guest;
@@ -41,11 +43,17 @@ pub trait Director {
     /// When it fails.
     fn admin(&self, arguments: &str) -> Result<String>;
 
+    /// Adds services and servers by lines as of `ipvsadm -S`.
+    ///
+    /// # Errors
+    /// When one is refused.
+    fn restore(&self, lines: &str) -> Result<()>;
+
     /// Sets `net.ipv4.vs.KEY`.
     ///
     /// # Errors
     /// When there is no such setting.
-    fn set(&self, key: &str, value: &str) -> Result<()>;
+    fn set(&self, key: &str, value: i32) -> Result<()>;
 
     /// Has TCP packets to this port carry a firewall mark.
     ///
@@ -61,6 +69,9 @@ pub trait Director {
 
     /// The interface to the sync network.
     fn sync_link(&self) -> &'static str;
+
+    /// Its address.
+    fn sync_address(&self) -> Ipv4Addr;
 
     /// The content of `/proc/net/ip_vs_conn_sync`.
     ///
@@ -89,7 +100,7 @@ pub trait Director {
     }
 }
 
-impl Director for &Guest {
+impl Director for Rc<Guest> {
     fn name(&self) -> String {
         format!("the kernel in guest {}", self.number())
     }
@@ -98,8 +109,15 @@ impl Director for &Guest {
         self.must(&format!("ipvsadm {arguments}"))
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<()> {
-        self.must(&format!("sysctl -w net.ipv4.vs.{key}='{value}'"))?;
+    fn restore(&self, lines: &str) -> Result<()> {
+        // It succeeds even where it refuses a line, and is silent only where it does not.
+        let told = self.must(&format!("ipvsadm -R <<END\n{lines}\nEND"))?;
+        ensure!(told.is_empty(), "ipvsadm -R: {told}");
+        Ok(())
+    }
+
+    fn set(&self, key: &str, value: i32) -> Result<()> {
+        self.must(&format!("sysctl -w net.ipv4.vs.{key}={value}"))?;
         Ok(())
     }
 
@@ -111,15 +129,19 @@ impl Director for &Guest {
     }
 
     fn mac(&self, leg: Leg) -> Result<String> {
-        let link = match leg {
-            Leg::Outside => "eth0",
-            Leg::Inside => "eth1",
+        let nic = match leg {
+            Leg::Outside => 0,
+            Leg::Inside => 1,
         };
-        Ok(self.must(&format!("cat /sys/class/net/{link}/address"))?.trim().to_owned())
+        Ok(format!("52:54:00:1b:{:02x}:{nic:02x}", self.number()))
     }
 
     fn sync_link(&self) -> &'static str {
         "eth2"
+    }
+
+    fn sync_address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, 253 - self.number())
     }
 
     fn conn_sync(&self) -> Result<String> {
@@ -163,9 +185,15 @@ impl Director for Ours<'_> {
         self.daemon.control().must(arguments)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<()> {
-        // A value of two numbers is one word for `--sysctl` too.
-        self.daemon.control().must(&format!("--sysctl {key}={}", value.replace(' ', ",")))?;
+    fn restore(&self, lines: &str) -> Result<()> {
+        let finished = self.daemon.control().run_with_input("-R", &format!("{lines}\n"))?;
+        let told = finished.out() + &finished.err();
+        ensure!(finished.status.success() && told.is_empty(), "pollvsadm -R: {told}");
+        Ok(())
+    }
+
+    fn set(&self, key: &str, value: i32) -> Result<()> {
+        self.daemon.control().must(&format!("--sysctl {key}={value}"))?;
         Ok(())
     }
 
@@ -187,6 +215,10 @@ impl Director for Ours<'_> {
 
     fn sync_link(&self) -> &'static str {
         "s0"
+    }
+
+    fn sync_address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, 1)
     }
 
     fn conn_sync(&self) -> Result<String> {

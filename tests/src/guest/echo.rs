@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::namespace::Namespace;
 
 /// The ports of every [`Echo`].
-pub const ECHO_PORTS: [u16; 3] = [7, 9, 10];
+pub const ECHO_PORTS: [u16; 4] = [7, 9, 10, 11];
 
 /// What makes it close the connection.
 const QUIT: u8 = b'q';

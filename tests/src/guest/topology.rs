@@ -39,7 +39,7 @@ pub struct Crossing<'lab> {
 }
 
 impl<'lab> Crossing<'lab> {
-    /// The virtual addresses by method; the fourth is free.
+    /// The virtual addresses by method; the fourth is another one for direct routing.
     pub const VIPS: [&'static str; 4] = ["10.9.255.1", "10.9.255.2", "10.9.255.3", "10.9.255.4"];
     /// The virtual address of IPv6.
     pub const VIP6: &'static str = "2001:db8:9::100";
@@ -74,7 +74,9 @@ impl<'lab> Crossing<'lab> {
         direct.set_method(Method::Direct, &lab.logs())?;
         nat.namespace().enable_ipv6("eth0", &format!("{}/64", Self::SERVER6))?;
         nat.namespace().ip(&format!("-6 route replace default via {}", DIRECTOR_IPV6.1))?;
-        for (server, vip) in [(direct, Self::VIPS[1]), (&tunnel, Self::VIPS[2])] {
+        for (server, vip) in
+            [(direct, Self::VIPS[1]), (direct, Self::VIPS[3]), (&tunnel, Self::VIPS[2])]
+        {
             server.namespace().ip(&format!("addr add {vip}/32 dev lo"))?;
         }
         let mut echoes = Vec::new();
@@ -82,6 +84,12 @@ impl<'lab> Crossing<'lab> {
             echoes.push(Echo::start(server.namespace())?);
         }
         Ok(Self { lab, tunnel, _echoes: echoes })
+    }
+
+    /// The lab that it is made of.
+    #[must_use]
+    pub fn lab(&self) -> &'lab Lab {
+        self.lab
     }
 
     /// The server by address translation.
