@@ -1,9 +1,11 @@
 //! Who listens to the messages on the sync network.
 
+use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
 use crate::guest::topology::LISTENER;
@@ -78,6 +80,7 @@ impl Message {
 pub struct Capture {
     socket: UdpSocket,
     port: u16,
+    messages: RefCell<Vec<Message>>,
 }
 
 impl Capture {
@@ -94,40 +97,54 @@ impl Capture {
             Ok(socket.into())
         })??;
         socket.set_read_timeout(Some(POLL))?;
-        Ok(Self { socket, port })
+        Ok(Self { socket, port, messages: RefCell::default() })
     }
 
-    /// What has come since the last call.
+    /// All that has come and was not found before.
     ///
     /// # Errors
     /// On a signal.
     pub fn heard(&self) -> Result<Vec<Message>> {
-        let mut messages = Vec::new();
-        let mut buffer = vec![0; 65536];
-        while let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
-            interrupt::check()?;
-            messages.push(Message { from, bytes: buffer[..length].to_vec() });
-        }
-        Ok(messages)
+        while self.receive()? {}
+        Ok(self.messages.take())
     }
 
-    /// Waits for the next message that `wanted` takes.
+    /// The first message that `wanted` takes, which is waited for. It is not found again.
     ///
     /// # Errors
     /// When none comes in time.
     pub fn find(&self, wanted: impl Fn(&Message) -> bool) -> Result<Message> {
         let deadline = Instant::now() + PATIENCE;
-        let mut buffer = vec![0; 65536];
-        let mut others = 0;
-        while Instant::now() < deadline {
-            interrupt::check()?;
-            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { continue };
-            let message = Message { from, bytes: buffer[..length].to_vec() };
-            if wanted(&message) {
-                return Ok(message);
+        loop {
+            let mut messages = self.messages.borrow_mut();
+            if let Some(place) = messages.iter().position(&wanted) {
+                return Ok(messages.remove(place));
             }
-            others += 1;
+            let others = messages.len();
+            drop(messages);
+            ensure!(
+                Instant::now() < deadline,
+                "port {}: no such message within {PATIENCE:?}, but {others} others",
+                self.port
+            );
+            self.receive()?;
         }
-        bail!("port {}: no such message within {PATIENCE:?}, but {others} others", self.port)
+    }
+
+    /// Takes a message, unless none comes for a moment.
+    fn receive(&self) -> Result<bool> {
+        interrupt::check()?;
+        let mut buffer = vec![0; 65536];
+        match self.socket.recv_from(&mut buffer) {
+            Ok((length, from)) => {
+                buffer.truncate(length);
+                self.messages.borrow_mut().push(Message { from, bytes: buffer });
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -54,13 +54,14 @@ pub(crate) fn cases() -> Vec<Case> {
     let ways: &[[Kind; 2]] =
         if OURS_SYNCS { &[[Kernel, Ours], [Ours, Kernel]] } else { &[[Kernel, Kernel]] };
     let kernels = Rc::new(Kernels::default());
-    let mut cases = vec![alone(&kernels)];
+    let mut cases = Vec::new();
     let mut add = |name: String, kinds: [Kind; 2], scene: Scene| {
         let kernels = Rc::clone(&kernels);
         let case =
             Case::new(name, move |lab, binaries| play(&kernels, lab, binaries, kinds, scene));
-        cases.push(case.when(has_oracle));
+        cases.push(case.when(|| Oracle::find().map(drop)));
     };
+    add("interop-alone".to_owned(), [Kernel, Ours], scenes::alone);
     for [first, second] in ways {
         for (name, scene) in ONE_WAY {
             add(format!("interop-{name}-{first}-{second}"), [*first, *second], scene);
@@ -70,20 +71,6 @@ pub(crate) fn cases() -> Vec<Case> {
         add(format!("interop-{name}"), ways[0], scene);
     }
     cases
-}
-
-fn has_oracle() -> Result<()> {
-    Oracle::find().map(drop)
-}
-
-fn alone(kernels: &Rc<Kernels>) -> Case {
-    let kernels = Rc::clone(kernels);
-    let case = Case::new("interop-alone", move |lab, _| {
-        let crossing = Crossing::new(lab)?;
-        let kernel = kernels.get(0, lab)?;
-        scenes::alone(&crossing, &kernel).inspect_err(|_| crossing.note(&kernel))
-    });
-    case.when(has_oracle)
 }
 
 /// The kernels that were booted so far: they serve one case after another.

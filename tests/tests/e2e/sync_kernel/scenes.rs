@@ -13,8 +13,8 @@ use tests::guest::{
 use tests::interrupt;
 use tests::process::run;
 
-use super::Pair;
 use super::clients::{quit, tcp, udp};
+use super::{OURS_SYNCS, Pair};
 
 /// What is synchronised last is on its way for up to 3 s.
 const SYNC_LIMIT: Duration = Duration::from_secs(6);
@@ -22,6 +22,14 @@ const SYNC_LIMIT: Duration = Duration::from_secs(6);
 const SLACK: Duration = Duration::from_secs(5);
 /// The sync id of most scenes.
 const ID: u8 = 7;
+
+const PAGES: &str = "
+    -A -t 10.9.255.1:80 -s rr
+    -a -t 10.9.255.1:80 -r 10.1.0.1:80 -m
+    -A -t 10.9.255.2:80 -s rr
+    -a -t 10.9.255.2:80 -r 10.1.0.2:80 -g
+    -A -t 10.9.255.3:80 -s rr
+    -a -t 10.9.255.3:80 -r 10.1.0.3:80 -i";
 
 const SERVICES: &str = "
     -A -t 10.9.255.1:7 -s rr
@@ -49,27 +57,33 @@ fn configure(pair: &Pair<'_>, services: &str) -> Result<()> {
     pair.iter().try_for_each(|director| director.restore(&lines.join("\n")))
 }
 
-/// One kernel forwards pages by each method, and tells the sync network of it.
-pub(crate) fn alone(crossing: &Crossing<'_>, kernel: &dyn Director) -> Result<()> {
+/// Each forwards pages by each method, and tells the sync network of it.
+pub(crate) fn alone(crossing: &Crossing<'_>, pair: &mut Pair<'_>) -> Result<()> {
     let capture = Capture::join(crossing.lab(), SYNC_GROUP, SYNC_PORT)?;
-    for (vip, (server, flag)) in Crossing::VIPS.iter().zip([(1, "-m"), (2, "-g"), (3, "-i")]) {
-        let server = format!("-a -t {vip}:80 -r 10.1.0.{server}:80 {flag}");
-        kernel.restore(&format!("-A -t {vip}:80 -s rr\n{server}"))?;
+    configure(pair, PAGES)?;
+    let senders = &pair[..if OURS_SYNCS { 2 } else { 1 }];
+    for director in senders {
+        director.start_sync(Role::Master, ID, "")?;
     }
-    kernel.start_sync(Role::Master, ID, "")?;
-    crossing.take_over(kernel)?;
-    for (vip, server) in Crossing::VIPS.iter().zip(["rs1", "rs2", "rs3"]) {
-        let mut curl = crossing.lab().client().command("curl");
-        curl.args(["-q", "-sS", "--noproxy", "*", "--max-time", "3", &format!("http://{vip}/")]);
-        let page = run(&mut curl, SYNC_LIMIT)?;
-        ensure!(page.out().trim() == server, "{vip}: {:?} {}", page.out(), page.err().trim());
+    for director in &*pair {
+        crossing.take_over(director.as_ref())?;
+        for (vip, server) in Crossing::VIPS.iter().zip(["rs1", "rs2", "rs3"]) {
+            let mut curl = crossing.lab().client().command("curl");
+            curl.args(["-q", "-sS", "--noproxy", "*", "--max-time", "3"]);
+            let page = run(curl.arg(format!("http://{vip}/")), SYNC_LIMIT)?;
+            let (name, told) = (director.name(), page.out() + &page.err());
+            ensure!(told.trim() == server, "{vip} at {name}: {told}");
+        }
+        let listed = connections(&director.admin("-Lnc")?)?;
+        ensure!(listed.len() == 3, "{}: {listed:?}", director.name());
     }
-    let message = capture.find(|message| message.sync_id() == ID && message.version() == 1)?;
-    let mut told = message.check()?;
-    told.sort_unstable();
-    told.dedup();
-    let listed = connections(&kernel.admin("-Lnc")?)?;
-    ensure!(listed.len() == 3 && told.len() == 3, "told of {told:?}, listed are {listed:?}");
+    for director in senders {
+        let own = director.sync_address();
+        let message = capture.find(|message| message.from.ip() == own)?;
+        ensure!(message.sync_id() == ID && message.version() == 1, "{message:?}");
+        let told: BTreeSet<_> = message.check()?.into_iter().collect();
+        ensure!(told.len() == 3, "{} told of {told:?}", director.name());
+    }
     Ok(())
 }
 
