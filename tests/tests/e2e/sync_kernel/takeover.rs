@@ -59,7 +59,7 @@ pub(crate) fn takeover(crossing: &Crossing<'_>, pair: &mut Pair<'_>) -> Result<(
     crossing.take_over(second.as_ref())?;
     for (download, before) in downloads.iter_mut().zip(so_far) {
         ensure!(
-            (1..(MEBIBYTES - 2) << 20).contains(&before),
+            (1..(MEBIBYTES - 1) << 20).contains(&before),
             "{}: {before} bytes when the first director went",
             download.name
         );
