@@ -5,6 +5,8 @@ LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
 BENCH_PACKAGES = dpdk-dev $(LAB_PACKAGES) nftables haproxy libnginx-mod-stream
 # Clients of ipvsadm, run as they are, and what reads manuals with care.
 CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
+# What building the oracle needs: the real kernel in user mode (ORACLE, ../shared/ipvs-oracle).
+ORACLE_PACKAGES = debootstrap cpio kmod
 
 .PHONY: help demo test oracle bench guard lint clean install uninstall
 
@@ -31,13 +33,15 @@ demo:
 test:
 	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES) || true
 	@tests/packages $(CLIENT_PACKAGES) || true
+	@! tests/oracle-build --find 2>/dev/null || \
+	    { tests/packages $(ORACLE_PACKAGES) && tests/oracle-build; } || true
 	@tests/all
 
-# Needs root and the oracle: the real kernel in user mode (ORACLE, ../shared/ipvs-oracle).
+# Needs root and the oracle.
 SEED ?= 1
 COUNT ?= 200
 oracle:
-	@tests/packages debootstrap cpio kmod
+	@tests/packages $(ORACLE_PACKAGES)
 	@tests/oracle '$(SEED)' '$(COUNT)'
 
 # Takes about 15 minutes; as root also the benchmarks that make network namespaces.

@@ -109,8 +109,8 @@ impl Lab {
             namespace.plain_frames(link)?;
             namespace.ip(&format!("link set {link} up"))?;
         }
-        plug(&switch, "to-d1", &director, "d1")?;
-        plug(&switch, "to-c1", &client, "c1")?;
+        plug(&switch, "br0", "to-d1", &director, "d1")?;
+        plug(&switch, "br0", "to-c1", &client, "c1")?;
         client.ip(&format!("addr add {CLIENT}/16 dev c0"))?;
         client.ip(&format!("addr add {ROUTER}/16 dev c1"))?;
         // Both legs of the client answer for their own address only.
@@ -122,7 +122,7 @@ impl Lab {
         let mut servers = Vec::new();
         for (name, last) in [("rs1", 1), ("rs2", 2)] {
             let namespace = Namespace::new(name)?;
-            plug(&switch, &format!("to-{name}"), &namespace, "eth0")?;
+            plug(&switch, "br0", &format!("to-{name}"), &namespace, "eth0")?;
             let address = Ipv4Addr::new(10, 1, 0, last);
             servers.push(RealServer::start(name, address, namespace, directory.path())?);
         }
@@ -152,7 +152,7 @@ impl Lab {
         // Only `m0` answers for its address; the daemon's ports keep theirs.
         self.director.set("ipv4/conf/all/arp_ignore", "1")?;
         self.director.set("ipv4/conf/all/arp_announce", "2")?;
-        plug(&self.switch, "to-m0", &self.director, "m0")?;
+        plug(&self.switch, "br0", "to-m0", &self.director, "m0")?;
         self.director.ip(&format!("addr add {MANAGEMENT}/16 dev m0"))?;
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Lab {
     /// When `ip` or nginx fails.
     pub fn add_server(&self, name: &str, address: Ipv4Addr, method: Method) -> Result<RealServer> {
         let namespace = Namespace::new(name)?;
-        plug(&self.switch, &format!("to-{name}"), &namespace, "eth0")?;
+        plug(&self.switch, "br0", &format!("to-{name}"), &namespace, "eth0")?;
         let server = RealServer::start(name, address, namespace, self.directory())?;
         server.set_method(method, &self.logs())?;
         Ok(server)
@@ -185,6 +185,12 @@ impl Lab {
     #[must_use]
     pub fn director(&self) -> &Namespace {
         &self.director
+    }
+
+    /// The switch's namespace; its bridge `br0` is the servers' network.
+    #[must_use]
+    pub fn switch(&self) -> &Namespace {
+        &self.switch
     }
 
     /// A directory that lives as long as the lab; sockets and files of tests go here.
@@ -220,13 +226,19 @@ impl Lab {
     }
 }
 
-/// A cable from the switch to `namespace`.
-fn plug(switch: &Namespace, port: &str, namespace: &Namespace, link: &str) -> Result<()> {
+/// A cable from a bridge of the switch to `namespace`.
+pub(crate) fn plug(
+    switch: &Namespace,
+    bridge: &str,
+    port: &str,
+    namespace: &Namespace,
+    link: &str,
+) -> Result<()> {
     let far = namespace.name();
     switch.ip(&format!("link add {port} type veth peer name {link} netns {far}"))?;
     switch.plain_frames(port)?;
     namespace.plain_frames(link)?;
-    switch.ip(&format!("link set {port} master br0 up"))?;
+    switch.ip(&format!("link set {port} master {bridge} up"))?;
     namespace.ip(&format!("link set {link} up"))?;
     Ok(())
 }

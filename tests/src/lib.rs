@@ -13,6 +13,8 @@
 //!
 //! The client's second leg is the router through which direct and tunnel servers answer it.
 //!
+//! [`guest`] puts the real kernel's director beside ours on the same networks.
+//!
 //! Who stops what: every child process and every namespace belongs to a value whose `Drop` ends
 //! it, so a panic and a failed case clean up too. Signals only raise a flag ([`interrupt`]), which
 //! makes the running step fail, and the way out is the same. After SIGKILL the kernel ends the
@@ -22,6 +24,7 @@ pub mod client;
 pub mod daemon;
 pub mod drop_in;
 pub mod frames;
+pub mod guest;
 pub mod interrupt;
 pub mod ipip;
 pub mod lab;

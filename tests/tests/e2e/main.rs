@@ -24,6 +24,7 @@ mod refusal;
 mod saved;
 mod settings;
 mod sockets;
+mod sync_kernel;
 mod table;
 mod traffic;
 
@@ -43,6 +44,7 @@ type Run = Box<dyn Fn(&Lab, &Binaries) -> Result<()>>;
 pub(crate) struct Case {
     name: String,
     needs: &'static [Tool],
+    check: fn() -> Result<()>,
     run: Run,
 }
 
@@ -51,13 +53,24 @@ impl Case {
         name: impl Into<String>,
         run: impl Fn(&Lab, &Binaries) -> Result<()> + 'static,
     ) -> Self {
-        Self { name: name.into(), needs: &[], run: Box::new(run) }
+        Self { name: name.into(), needs: &[], check: || Ok(()), run: Box::new(run) }
     }
 
     /// The case is skipped where one of these programs is not installed.
     pub(crate) fn needing(mut self, tools: &'static [Tool]) -> Self {
         self.needs = tools;
         self
+    }
+
+    /// The case is skipped where this fails.
+    pub(crate) fn when(mut self, check: fn() -> Result<()>) -> Self {
+        self.check = check;
+        self
+    }
+
+    fn requirements(&self) -> Result<()> {
+        requirements::installed(self.needs)?;
+        (self.check)()
     }
 }
 
@@ -123,6 +136,7 @@ fn main() -> ExitCode {
     cases.extend(mon::cases());
     cases.extend(packets::cases());
     cases.extend(ports::cases());
+    cases.extend(sync_kernel::cases());
     cases.retain(|case| arguments.pick(&case.name));
     if arguments.list {
         for case in &cases {
@@ -138,7 +152,7 @@ fn main() -> ExitCode {
                 if interrupt::raised() {
                     break;
                 }
-                if let Err(reason) = requirements::installed(case.needs) {
+                if let Err(reason) = case.requirements() {
                     println!("test {} ... skipped: {reason:#}", case.name);
                     skipped += 1;
                 } else if run(case, &binaries) {
