@@ -238,12 +238,11 @@ pub const LONGEST_S: u32 = 31 * 24 * 3600;
 
 /// How long a connection in each state is kept without a packet; held in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts([u32; 32]);
+pub struct Timeouts([u32; 16]);
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let mut ticks = [2 * TICKS_PER_SECOND; 32];
-        ticks[State::SctpInit1 as usize..=State::SctpClosed as usize].fill(61 * TICKS_PER_SECOND);
+        let mut ticks = [2 * TICKS_PER_SECOND; 16];
         for (state, timeout) in [
             (State::Established, 900),
             (State::SynSent, 120),
@@ -256,9 +255,6 @@ impl Default for Timeouts {
             (State::Listen, 120),
             (State::SynAck, 120),
             (State::Udp, 300),
-            (State::SctpInit1, 4),
-            (State::SctpEstablished, 900),
-            (State::SctpRejected, 4),
         ] {
             ticks[state as usize] = timeout * TICKS_PER_SECOND;
         }
@@ -267,11 +263,24 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Ticks for `state`.
+    /// Ticks for `state`, which is not SCTP's.
     #[inline]
     #[must_use]
     pub fn ticks(&self, state: State) -> u32 {
-        self.0[(state as usize) & 31]
+        self.0[(state as usize) & 15]
+    }
+
+    /// Ticks for any state; those of SCTP are never set.
+    #[must_use]
+    pub fn of(&self, state: State) -> u32 {
+        let seconds = match state {
+            State::SctpNone => 2,
+            State::SctpInit1 | State::SctpRejected => 4,
+            State::SctpEstablished => 900,
+            _ if state as u16 > SCTP => 61,
+            _ => return self.ticks(state),
+        };
+        seconds * TICKS_PER_SECOND
     }
 
     /// Seconds for `state`.

@@ -106,7 +106,7 @@ impl<A: Network> Lane<A> {
         let state = State::from_number(record.protocol, record.state).ok_or(Left::Unfit)?;
         let (virtual_port, real_port) = (record.virtual_end.1, record.real.1);
         let timeout = match record.timeout_s {
-            0 => common.settings.timeouts.ticks(state),
+            0 => common.settings.timeouts.of(state),
             seconds => seconds.min(LONGEST_S) * TICKS_PER_SECOND,
         };
         let expires = now.after(timeout);

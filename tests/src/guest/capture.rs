@@ -46,6 +46,12 @@ impl Message {
         self.bytes.get(place).copied().unwrap_or(0).into()
     }
 
+    /// Whether it is what a master of ours says of itself: no connections, and its own mark.
+    #[must_use]
+    pub fn is_beacon(&self) -> bool {
+        self.version() == 1 && self.count() == 0 && self.bytes.get(8..12) == Some(b"PVSb")
+    }
+
     /// Walks through its entries, and returns the client's port of each.
     ///
     /// # Errors
@@ -131,14 +137,17 @@ impl Capture {
         }
     }
 
-    /// Takes a message, unless none comes for a moment.
+    /// Takes a message, unless none comes for a moment; beacons are passed over.
     fn receive(&self) -> Result<bool> {
         interrupt::check()?;
         let mut buffer = vec![0; 65536];
         match self.socket.recv_from(&mut buffer) {
             Ok((length, from)) => {
                 buffer.truncate(length);
-                self.messages.borrow_mut().push(Message { from, bytes: buffer });
+                let message = Message { from, bytes: buffer };
+                if !message.is_beacon() {
+                    self.messages.borrow_mut().push(message);
+                }
                 Ok(true)
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
