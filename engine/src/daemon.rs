@@ -96,7 +96,8 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         Arc::clone(&plan.templates),
         plan.counters.clone(),
         ways.commands.clone(),
-        (ways.told, ways.taken),
+        ways.told,
+        ways.taken,
     );
     let control = Control::new(
         director,

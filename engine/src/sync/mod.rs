@@ -132,7 +132,8 @@ impl Sync {
         templates: Arc<Templates>,
         counters: Vec<Arc<Counters>>,
         workers: Vec<Sender<Envelope>>,
-        (rings, taken): (Vec<Consumer<Record>>, Vec<Sender<(Record, Told)>>),
+        rings: Vec<Consumer<Record>>,
+        taken: Vec<Sender<(Record, Told)>>,
     ) -> Self {
         Self {
             config,

@@ -114,7 +114,8 @@ impl Crew {
             Arc::clone(&templates),
             counters.clone(),
             ways.commands.clone(),
-            (ways.told, ways.taken),
+            ways.told,
+            ways.taken,
         );
         let control = Control::new(
             director,
