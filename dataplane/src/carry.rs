@@ -4,6 +4,7 @@
 use crate::common::{Common, Rest};
 use crate::connection::Connection;
 use crate::connection::state::{Direction, State};
+use crate::counters::Counters;
 use crate::forward::{self, nat};
 use crate::frame::Frame;
 use crate::neighbour::Hop;
@@ -12,7 +13,9 @@ use crate::packet::{Header, Network, Packet, ipv4, ipv6};
 use crate::process::Refused;
 use crate::server::ServerSlot;
 use crate::service::Method;
-use crate::template::TemplateId;
+use crate::settings::Settings;
+use crate::sync::{Cause, Teller};
+use crate::template::{TemplateId, Templates};
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 
@@ -20,7 +23,7 @@ use crate::verdict::{DropReason, Verdict};
 #[inline(always)]
 pub(crate) fn request<F: Frame, A: Network>(
     slot: &mut ServerSlot,
-    mut rest: Rest<'_>,
+    rest: Rest<'_>,
     now: Tick,
     frame: &mut F,
     packet: &Packet<A>,
@@ -34,9 +37,11 @@ pub(crate) fn request<F: Frame, A: Network>(
         true => Direction::InputOnly,
         false => Direction::Input,
     };
-    let is_news = advance(&mut rest, slot, now, connection, direction, packet);
-    if rest.teller.is_on && (is_news || rest.teller.policy.is_due(connection.in_packets)) {
-        rest.tell(now, slot, connection, is_news);
+    let Rest { counters, settings, templates, .. } = rest;
+    let teller = &mut *rest.teller;
+    advance(counters, settings, templates, teller, slot, now, connection, direction, packet);
+    if teller.is_on && teller.policy.is_due(connection.in_packets) {
+        teller.tell(counters, settings, templates, now, slot, connection, Cause::Due);
     }
     let connection = &*connection;
     let nat = ToServer { packet, connection };
@@ -142,7 +147,7 @@ pub(crate) fn reply<F: Frame, A: Network>(
     if packet.ip.ttl <= 1 {
         return Err(DropReason::TtlExpired.into());
     }
-    let (slot, mut rest) = common.towards(connection.server);
+    let (slot, rest) = common.towards(connection.server);
     let hop = match rest.neighbours.usable(now, connection.client_hop) {
         Some(hop) => hop,
         None => {
@@ -160,60 +165,78 @@ pub(crate) fn reply<F: Frame, A: Network>(
         traffic.out_bytes.add(u64::from(packet.ip.total_length));
     }
     connection.flags.see_output();
-    let is_news = advance(&mut rest, slot, now, connection, Direction::Output, packet);
-    if is_news && rest.teller.is_on {
-        rest.tell(now, slot, connection, true);
-    }
+    let Rest { counters, settings, templates, teller, .. } = rest;
+    let output = Direction::Output;
+    advance(counters, settings, templates, teller, slot, now, connection, output, packet);
     if connection.flags.vouches() && connection.state == State::Udp {
-        assure(&mut rest, connection);
+        assure(counters, settings, templates, teller, slot, now, connection);
     }
     Ok(verdict)
 }
 
-/// Moves a connection on in its protocol and restarts its timer; says whether backups must hear of
-/// its new state.
+/// Moves a connection on in its protocol and restarts its timer.
+///
+/// It and what it calls take single references, so that [`Rest`] as a whole need not be in memory.
 #[inline(always)]
 fn advance<A: Network>(
-    rest: &mut Rest<'_>,
+    counters: &Counters,
+    settings: &Settings,
+    templates: &Templates,
+    teller: &mut Teller,
     slot: &ServerSlot,
     now: Tick,
     connection: &mut Connection<A>,
     direction: Direction,
     packet: &Packet<A>,
-) -> bool {
-    let state = connection.state.next(direction, packet.tcp_flags, rest.settings.defence());
-    connection.expires = now.after(rest.settings.timeouts.ticks(state));
-    state != connection.state && change_state(rest, slot, connection, state)
+) {
+    let state = connection.state.next(direction, packet.tcp_flags, settings.defence());
+    connection.expires = now.after(settings.timeouts.ticks(state));
+    if state != connection.state {
+        change_state(counters, settings, templates, teller, slot, now, connection, state);
+    }
 }
 
-/// Notes that a connection has come to another state, and says whether backups must hear of it: of
-/// one that has opened they hear by its count of packets.
+/// Notes that a connection has come to another state. Of one that has opened, backups hear by its
+/// count of packets.
 #[inline(never)]
 fn change_state<A: Network>(
-    rest: &mut Rest<'_>,
+    counters: &Counters,
+    settings: &Settings,
+    templates: &Templates,
+    teller: &mut Teller,
     slot: &ServerSlot,
+    now: Tick,
     connection: &mut Connection<A>,
     state: State,
-) -> bool {
+) {
     connection.state = state;
     if state.is_active() != connection.flags.is_active() {
         connection.flags.set_active(state.is_active());
         slot.reclassify(state.is_active());
     }
     if state == State::Established && connection.flags.vouches() {
-        assure(rest, connection);
+        assure(counters, settings, templates, teller, slot, now, connection);
     }
-    state != State::Established && state.is_told()
+    if teller.is_on && state != State::Established && state.is_told() {
+        teller.tell(counters, settings, templates, now, slot, connection, Cause::State);
+    }
 }
 
 /// Tells the template that this connection is real.
 #[cold]
-fn assure<A: Network>(rest: &mut Rest<'_>, connection: &mut Connection<A>) {
+fn assure<A: Network>(
+    counters: &Counters,
+    settings: &Settings,
+    templates: &Templates,
+    teller: &mut Teller,
+    slot: &ServerSlot,
+    now: Tick,
+    connection: &mut Connection<A>,
+) {
     connection.flags.set_vouches(false);
     debug_assert_ne!(connection.template, TemplateId::NONE);
-    rest.templates.assure(connection.template);
-    if rest.teller.is_on {
-        let (counters, templates) = (rest.counters, rest.templates);
-        rest.teller.template(counters, templates, connection.template);
+    templates.assure(connection.template);
+    if teller.is_on {
+        teller.tell(counters, settings, templates, now, slot, connection, Cause::Template);
     }
 }

@@ -14,4 +14,4 @@ pub(crate) use policy::Policy;
 pub use record::{Record, RecordFlags, Sequence};
 pub use reject::{Reject, Unsent};
 pub use take::Told;
-pub(crate) use tell::Teller;
+pub(crate) use tell::{Cause, Teller};

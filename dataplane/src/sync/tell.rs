@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use super::policy::Policy;
 use super::record::{Record, RecordFlags};
 use crate::address::Address;
-use crate::common::Rest;
 use crate::connection::{Connection, Flags};
 use crate::counters::Counters;
 use crate::lane::BURST;
@@ -17,6 +16,17 @@ use crate::time::{TICKS_PER_SECOND, Tick};
 /// Records that may wait to be fetched: each packet of a burst tells of its connection and its
 /// template, and may have told of the template before.
 const WAITING: usize = 3 * BURST;
+
+/// Why backups are told of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It still is, by its count of packets.
+    Due,
+    /// It has come to another state.
+    State,
+    /// It is real, which says the same of its template.
+    Template,
+}
 
 /// Records on their way to backups.
 pub(crate) struct Teller {
@@ -43,10 +53,46 @@ impl Teller {
     }
 
     fn push(&mut self, counters: &Counters, record: Record) {
+        let before = self.waiting.len().saturating_sub(2);
+        if self.waiting[before..].contains(&record) {
+            // Two causes, one packet.
+            return;
+        }
         if self.waiting.len() < WAITING {
             self.waiting.push(record);
         } else {
             counters.sync.untold.add(1);
+        }
+    }
+
+    /// Tells backups of a connection and its template, if they are to be told.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell<A: Address>(
+        &mut self,
+        counters: &Counters,
+        settings: &Settings,
+        templates: &Templates,
+        now: Tick,
+        slot: &ServerSlot,
+        connection: &mut Connection<A>,
+        cause: Cause,
+    ) {
+        let is_under_template = connection.template != TemplateId::NONE;
+        let is_told = cause != Cause::Template
+            && connection.state.is_told()
+            && !connection.flags.has(Flags::ONE_PACKET)
+            && !(is_under_template && self.policy.only_templates);
+        if is_told {
+            let timeout = settings.timeouts.ticks(connection.state);
+            // A state that is new is told whatever was told before.
+            if self.policy.is_stale(now, connection, timeout) || cause == Cause::State {
+                let record = record_of(connection, slot.mark, timeout / TICKS_PER_SECOND);
+                self.push(counters, record);
+            }
+        }
+        if is_under_template {
+            self.template(counters, templates, connection.template);
         }
     }
 
@@ -56,36 +102,6 @@ impl Teller {
     pub(crate) fn template(&mut self, counters: &Counters, templates: &Templates, id: TemplateId) {
         if let Some(record) = templates.record(id) {
             self.push(counters, record);
-        }
-    }
-}
-
-impl Rest<'_> {
-    /// Tells backups of a connection and its template, if they are to be told. `is_news` when its
-    /// state has changed to one that they must know of.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn tell<A: Address>(
-        &mut self,
-        now: Tick,
-        slot: &ServerSlot,
-        connection: &mut Connection<A>,
-        is_news: bool,
-    ) {
-        let is_under_template = connection.template != TemplateId::NONE;
-        let is_told = connection.state.is_told()
-            && !connection.flags.has(Flags::ONE_PACKET)
-            && !(is_under_template && self.teller.policy.only_templates);
-        if is_told {
-            let timeout = self.settings.timeouts.ticks(connection.state);
-            // What is news is told whatever was told before.
-            if self.teller.policy.is_stale(now, connection, timeout) || is_news {
-                let record = record_of(connection, slot.mark, timeout / TICKS_PER_SECOND);
-                self.teller.push(self.counters, record);
-            }
-        }
-        if is_under_template {
-            self.teller.template(self.counters, self.templates, connection.template);
         }
     }
 }
