@@ -2,3 +2,4 @@
 //! `cargo test -p dataplane` tries those of the corpus.
 
 pub mod sync;
+pub mod vrrp;
