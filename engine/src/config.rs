@@ -15,6 +15,7 @@ pub use crate::config_error::ConfigError;
 use crate::origin::Origin;
 use crate::redundancy::SyncSection;
 use crate::tuning::{self, MarkConfig, TimeoutConfig};
+use crate::vrrp::section::VrrpSection;
 use crate::worker::Idle;
 
 /// Largest IP packet that a buffer of 2048 bytes has room for behind a tagged link header.
@@ -81,6 +82,8 @@ pub struct Config {
     pub marks: Vec<MarkConfig>,
     /// Connection sync beyond the kernel's settings.
     pub sync: SyncSection,
+    /// Virtual routers.
+    pub vrrp: Vec<VrrpSection>,
     /// Commands in ipvsadm's grammar, carried out before the first packet when no table is saved.
     pub rules: Vec<String>,
     /// Where the values come from.
@@ -165,6 +168,7 @@ impl Default for Config {
             timeouts: TimeoutConfig::default(),
             marks: Vec::new(),
             sync: SyncSection::default(),
+            vrrp: Vec::new(),
             rules: Vec::new(),
             origin: Origin::default(),
         }

@@ -34,6 +34,7 @@ use crate::port::huge_pages::hold_in_large_pages;
 use crate::say::{complain, say};
 use crate::sync::Sync;
 use crate::validate::PortFacts;
+use crate::vrrp::Vrrp;
 use crate::worker::Worker;
 
 /// Restore input of all clients together, in bytes: a few of the longest.
@@ -89,6 +90,8 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         port_rows(config, set.ports(), &facts),
         Box::new(set.reader()),
     );
+    let vrrp = crate::vrrp::Plan::new(config, &plan.topology).map_err(|error| text(&error))?;
+    let vrrp = Vrrp::new(vrrp);
     let sync = Sync::new(
         config.sync.load()?,
         plan.shards[0].key,
@@ -99,6 +102,8 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         ways.told,
         ways.taken,
     );
+    let (activity, to_workers) = (sync.activity(), ways.commands.clone());
+    let (routers, reader) = ((ways.punted, ways.outgoing), set.reader());
     let control = Control::new(
         director,
         ways.commands,
@@ -108,6 +113,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         plan.clock,
         gauges,
         sync,
+        vrrp.as_ref().map(Vrrp::pilot),
     );
     placement.keep_off_workers();
     let (control, control_thread) = control.start().map_err(|error| text(&error))?;
@@ -166,6 +172,10 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
             files.keep_fresh(control.clone())?;
         }
         go.store(true, Ordering::Release);
+        let start =
+            |vrrp: Vrrp| vrrp.start(routers, to_workers, Box::new(reader), plan.clock, activity);
+        // Dropped before the workers stop, so that what it says last is sent.
+        let _vrrp = vrrp.map(start).transpose()?;
         let names = SystemNames::new();
         if let Some(socket) = &read_only {
             let (control, names) = (control.clone(), names.clone());

@@ -7,6 +7,7 @@
 //! | [`worker`], [`handoff`], [`links`], [`load`] | the poll loop, the ways between workers, how busy they are |
 //! | [`port`] | where frames come from; it has all `unsafe` of the project |
 //! | [`sync`] | connections told to and by other directors |
+//! | [`vrrp`] | addresses that move between directors |
 //! | [`control`] | the control thread, its sockets, the saved table, the files like `/proc` |
 
 #[cfg(feature = "dpdk")]
@@ -33,4 +34,5 @@ pub mod say;
 pub mod sync;
 pub mod tuning;
 pub mod validate;
+pub mod vrrp;
 pub mod worker;

@@ -10,6 +10,7 @@ use dataplane::verdict::PortId;
 
 use crate::config::{Config, ConfigError, MTU_MAX};
 use crate::origin::Key;
+use crate::vrrp::Plan;
 
 /// DPDK counts threads, the main one among them, up to 128.
 const WORKERS_MAX: u64 = 127;
@@ -174,7 +175,8 @@ impl Config {
     /// The director's place in the network.
     ///
     /// # Errors
-    /// A VLAN that is configured twice, or a gateway that is not on-link.
+    /// A VLAN that is configured twice, a gateway that is not on-link, or what is wrong with a
+    /// virtual router.
     pub fn topology(&self, ports: &[PortFacts]) -> Result<Topology, ConfigError> {
         let mut interfaces = Vec::new();
         for (port, facts) in self.ports.iter().zip(ports) {
@@ -190,7 +192,7 @@ impl Config {
         }
         let routes: Vec<Route> =
             self.routes.iter().map(|route| Route { to: route.to, gateway: route.via }).collect();
-        Topology::new(interfaces, &routes).map_err(|error| match error {
+        let topology = Topology::new(interfaces, &routes).map_err(|error| match error {
             TopologyError::DuplicateVlan(_, vlan) => ConfigError::Wrong(format!(
                 "VLAN {} is configured twice on a port",
                 vlan.unwrap_or(0)
@@ -203,7 +205,9 @@ impl Config {
                 ));
                 self.origin.at(in_table("route", n, "via"), error)
             }
-        })
+        })?;
+        let floating = Plan::new(self, &topology)?.floating();
+        Ok(topology.with_floating(floating))
     }
 }
 
@@ -212,7 +216,7 @@ fn in_table<'a>(table: &'static str, place: usize, name: &'a str) -> Key<'a> {
 }
 
 /// An address of one host.
-fn check_host(address: IpAddr) -> Result<(), &'static str> {
+pub(crate) fn check_host(address: IpAddr) -> Result<(), &'static str> {
     let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     match address {
         _ if address.is_unspecified() => Err("is no address of a host"),

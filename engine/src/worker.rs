@@ -249,7 +249,7 @@ impl<P: Ports> Worker<P> {
 }
 
 /// Ends the process when its thread panics.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

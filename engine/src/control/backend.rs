@@ -11,7 +11,7 @@ use ctl::drain;
 use ctl::explain::Explanation;
 use ctl::load::{PortRow, Workers};
 use ctl::mark::{MarkChange, MarkError};
-use ctl::sync::SyncState;
+use ctl::sync::{Handover, HandoverStep, SyncState, VrrpRow};
 use ctl::trace::{self, Taken, TraceError};
 use dataplane::command::ConnectionInfo;
 use dataplane::counters::Counters;
@@ -183,6 +183,14 @@ impl Backend for Remote {
 
     fn sync(&mut self) -> Result<SyncState, Refusal> {
         self.ask(|control| control.sync.state())
+    }
+
+    fn vrrp(&mut self) -> Result<Vec<VrrpRow>, Refusal> {
+        self.ask(Control::vrrp_rows)?
+    }
+
+    fn handover(&mut self, step: HandoverStep) -> Result<Handover, Refusal> {
+        self.ask(move |control| control.handover(step))?
     }
 
     fn drain(&mut self, step: &drain::Step) -> Result<drain::State, Refusal> {

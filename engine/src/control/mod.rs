@@ -6,6 +6,7 @@ mod daemons;
 mod deadline;
 mod files;
 mod gauges;
+mod handover;
 mod journal;
 mod saved;
 mod socket;
@@ -35,6 +36,7 @@ use dataplane::template::Templates;
 
 use crate::clock::Clock;
 use crate::sync::Sync;
+use crate::vrrp::Pilot;
 use crate::worker::Envelope;
 use backend::service_row;
 use journal::{Journal, Unsaved};
@@ -74,6 +76,10 @@ pub struct Control {
     clock: Clock,
     gauges: Gauges,
     sync: Sync,
+    /// A way to who speaks VRRP, if anybody does.
+    vrrp: Option<Pilot>,
+    /// When backups were last asked whether they are in step.
+    asked_at: Option<Instant>,
     /// The trace that runs.
     watch: Option<Watch>,
     /// Traces so far.
@@ -113,6 +119,7 @@ impl Control {
         clock: Clock,
         gauges: Gauges,
         sync: Sync,
+        vrrp: Option<Pilot>,
     ) -> Self {
         let truth = Truth::new(director);
         let configured = (Settings::default(), Arc::default());
@@ -128,6 +135,8 @@ impl Control {
             clock,
             gauges,
             sync,
+            vrrp,
+            asked_at: None,
             watch: None,
             traces: 0,
         }
