@@ -15,3 +15,6 @@ pub use record::{Record, RecordFlags, Sequence};
 pub use reject::{Reject, Unsent};
 pub use take::Told;
 pub(crate) use tell::Teller;
+
+#[cfg(test)]
+mod rig_tests;
