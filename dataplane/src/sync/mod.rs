@@ -17,4 +17,8 @@ pub use take::Told;
 pub(crate) use tell::Teller;
 
 #[cfg(test)]
+mod failover_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod rig_tests;

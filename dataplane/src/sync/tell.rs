@@ -15,8 +15,9 @@ use crate::template::{TemplateId, Templates};
 use crate::time::{TICKS_PER_SECOND, Tick};
 
 /// Records that may wait to be fetched: each packet of a burst tells of its connection and its
-/// template, and may have told of the template before.
-const WAITING: usize = 3 * BURST;
+/// template, and may have told of the template twice before, as it put a connection under it that
+/// it opened at once.
+const WAITING: usize = 4 * BURST;
 
 /// Records on their way to backups.
 pub(crate) struct Teller {
@@ -78,8 +79,7 @@ impl Rest<'_> {
             && !(is_under_template && self.teller.policy.only_templates);
         if is_told {
             let timeout = self.settings.timeouts.ticks(connection.state);
-            // What is news is told whatever was told before.
-            if self.teller.policy.is_stale(now, connection, timeout) || is_news {
+            if self.teller.policy.is_stale(now, connection, timeout, is_news) {
                 let record = record_of(connection, slot.mark, timeout / TICKS_PER_SECOND);
                 self.teller.push(self.counters, record);
             }
@@ -111,3 +111,7 @@ pub(crate) fn record_of<A: Address>(
         sequence: None,
     }
 }
+
+#[cfg(test)]
+#[path = "tell_tests.rs"]
+mod tests;
