@@ -57,6 +57,13 @@ fn a_refresh_period_limits_and_retries_repeat() {
     // A period of packets holds as well: every fifth, which is the second after the first.
     let mut rig = master("3 5", "16", "3");
     assert_eq!(seconds(&mut rig, TCP, 45), [1, 6, 11, 16, 36, 41]);
+    // To the tick.
+    let mut rig = master("0 1", "16", "1");
+    for (ticks, is_told) in [(0, true), (199, false), (1, true), (1599, false), (1, true)] {
+        rig.now = rig.now.after(ticks);
+        rig.request(TCP, CLIENT, VIP).expect("it is forwarded");
+        assert_eq!(!rig.told().is_empty(), is_told, "{ticks}");
+    }
 }
 
 /// A connection that ends soon is told at least by halves of its time, but not within ten seconds.
