@@ -63,6 +63,11 @@ pub(crate) struct Template {
     is_assured: bool,
     /// Whether it was made on another director's word.
     is_synced: bool,
+    /// Whether connections were put under it since another director last told of it.
+    is_used: bool,
+    /// Whether its server counts it: the slot of templates without a server does not, for each
+    /// shard has its own.
+    is_counted: bool,
     state: Slot,
 }
 
@@ -307,6 +312,8 @@ impl Stripe {
             controlled: 0,
             is_assured: false,
             is_synced: false,
+            is_used: false,
+            is_counted: true,
             state: Slot::Live,
         };
         let slot = match self.free {
@@ -330,17 +337,21 @@ impl Stripe {
         Ok(slot)
     }
 
-    /// Takes another director's word on a live template: its server, timer and state.
+    /// Takes another director's word on a live template: its server, and whether that counts it;
+    /// its timer and state.
     pub(crate) fn update(
         &mut self,
         slot: u32,
         (server, method): (ServerId, Method),
+        is_counted: bool,
         now: Tick,
         timeout: u32,
         is_assured: bool,
     ) {
         let template = &mut self.slots[slot as usize];
         (template.server, template.method) = (server, method);
+        template.is_counted = is_counted;
+        template.is_used = false;
         template.timeout = timeout;
         template.expires = now.after(timeout);
         template.is_assured = is_assured;
@@ -351,16 +362,18 @@ impl Stripe {
         self.slots[slot as usize].is_synced = true;
     }
 
-    /// The real end that a template leads to, and whether connections here are under it.
+    /// The real end that a template leads to, and whether connections have been put under it since
+    /// another director last told of it, or still are.
     pub(crate) fn leads_to(&self, slot: u32) -> ((IpAddr, u16), bool) {
         let template = &self.slots[slot as usize];
-        (template.real, template.controlled > 0)
+        (template.real, template.is_used || template.controlled > 0)
     }
 
     /// Puts a new connection under a template, which lasts its full time from now.
     pub(crate) fn hold(&mut self, slot: u32, now: Tick) -> TemplateId {
         let template = &mut self.slots[slot as usize];
         template.controlled += 1;
+        template.is_used = true;
         template.expires = now.after(template.timeout);
         TemplateId(slot << STRIPE_BITS | self.number)
     }
@@ -385,7 +398,9 @@ impl Stripe {
         if !now.reached(template.expires) {
             return;
         }
-        end(template.server);
+        if template.is_counted {
+            end(template.server);
+        }
         if template.state == Slot::Live {
             self.unlink(slot);
         }

@@ -15,3 +15,10 @@ pub use record::{Record, RecordFlags, Sequence};
 pub use reject::{Reject, Unsent};
 pub use take::Told;
 pub(crate) use tell::{Cause, Teller};
+
+#[cfg(test)]
+mod failover_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod rig_tests;

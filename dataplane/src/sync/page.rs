@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::packet::Network;
 use crate::service::Family;
 use crate::shard::Shard;
+use crate::template::TemplateId;
 use crate::time::Tick;
 
 /// Records looked at for one page, so that no reading holds up packets.
@@ -53,6 +54,7 @@ fn fill<A: Network>(
         if let Some((_, connection)) = connections.at(index)
             && !now.reached(connection.expires)
             && connection.state.is_told()
+            && !(connection.template != TemplateId::NONE && common.teller.policy.only_templates)
         {
             let mark = common.servers[connection.server.index()].mark;
             // Rounded up: 0 would mean that nothing is said.
@@ -63,3 +65,7 @@ fn fill<A: Network>(
     }
     (index < connections.touched()).then_some(index)
 }
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

@@ -62,17 +62,19 @@ impl Policy {
         product.rotate_right(self.shift) < self.limit
     }
 
-    /// Whether a connection that is due has changed enough since it was last told, which is noted;
-    /// `timeout` is how long it lasts without a packet.
+    /// Whether a connection that is due has changed enough since it was last told, or has come to
+    /// a state that is news whatever was told before. That it is told is noted; `timeout` is how
+    /// long it lasts without a packet.
     pub(crate) fn is_stale<A>(
         &self,
         now: Tick,
         connection: &mut Connection<A>,
         timeout: u32,
+        is_news: bool,
     ) -> bool {
         let end = now.after(timeout);
         let mut retries = 0;
-        if self.refresh > 0 && connection.flags.has(Flags::TOLD) {
+        if !is_news && self.refresh > 0 && connection.flags.has(Flags::TOLD) {
             let told = connection.told_until;
             let moved = end.since(told).max(told.since(end));
             if moved < self.refresh.min((timeout / 2).max(LEAST_REFRESH)) {

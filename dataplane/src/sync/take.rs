@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::net::IpAddr;
 
 use super::record::{Record, RecordFlags};
+use super::wire::check;
 use crate::common::Common;
 use crate::connection::state::{LONGEST_S, State};
 use crate::connection::{Connection, Flags, RecordId};
@@ -83,6 +84,8 @@ impl<A: Network> Lane<A> {
         record: &Record,
         told: Told,
     ) -> Result<(), Left> {
+        // As of messages, whichever way it has come.
+        check(record.flags.0, record.protocol, record.state).map_err(|_| Left::Unfit)?;
         if record.flags.has(RecordFlags::TEMPLATE) {
             self.take_template(common, now, record, told)
         } else {
@@ -122,7 +125,8 @@ impl<A: Network> Lane<A> {
             let known = self.connections.get(id);
             let is_same = (known.real, known.real_port) == (real, real_port);
             let is_untouched = known.flags.has(Flags::SYNCED)
-                && known.in_packets == common.teller.policy.threshold;
+                && known.in_packets == common.teller.policy.threshold
+                && known.client_hop == NeighbourId::NONE;
             if now.reached(known.expires) {
                 common.end(&mut self.connections, id);
             } else if told == Told::Whole && !(is_same && is_untouched) {
@@ -196,7 +200,9 @@ impl<A: Network> Lane<A> {
         }
         known.state = state;
         known.expires = expires;
+        // What shows that packets have passed here, of either direction.
         known.in_packets = common.teller.policy.threshold;
+        known.client_hop = NeighbourId::NONE;
         if let Some(bound) = bound {
             common.bind_nobodys(known, bound);
         }
@@ -217,10 +223,13 @@ impl<A: Network> Lane<A> {
             0 => TEMPLATE_S,
             seconds => seconds.min(LONGEST_S),
         };
+        let timeout = timeout_s * TICKS_PER_SECOND;
         let is_assured = record.state == State::Assured.number();
         let bound = self.server_for(common, record);
         let server = bound.map_or(common.nobody(), |bound| bound.server);
         let method = bound.map_or(record.flags.method(), |bound| bound.method);
+        let nobody = common.nobody();
+        let is_counted = server != nobody;
         let key = TemplateKey {
             protocol: record.protocol,
             client: record.client.0,
@@ -236,21 +245,24 @@ impl<A: Network> Lane<A> {
             }
             if real == record.real {
                 let old = stripe.server(slot);
-                if old != server {
+                if old != server && old != nobody {
                     common.unbind_template(old);
+                }
+                if old != server && is_counted {
                     common.servers[server.index()].count(Load::bind_template);
                 }
-                let timeout = timeout_s * TICKS_PER_SECOND;
-                stripe.update(slot, (server, method), now, timeout, is_assured);
+                stripe.update(slot, (server, method), is_counted, now, timeout, is_assured);
                 common.counters.sync.updated.add(1);
                 return Ok(());
             }
             stripe.retire(slot);
         }
         let slot = stripe.insert(key, server, method, record.real, now, timeout_s)?;
-        stripe.update(slot, (server, method), now, timeout_s * TICKS_PER_SECOND, is_assured);
+        stripe.update(slot, (server, method), is_counted, now, timeout, is_assured);
         stripe.mark_synced(slot);
-        common.servers[server.index()].count(Load::bind_template);
+        if is_counted {
+            common.servers[server.index()].count(Load::bind_template);
+        }
         common.counters.sync.made.add(1);
         common.counters.sync.unbound.add(u64::from(bound.is_none()));
         Ok(())
@@ -332,3 +344,7 @@ impl Common {
         slot.outer = outer;
     }
 }
+
+#[cfg(test)]
+#[path = "take_tests.rs"]
+mod tests;

@@ -14,8 +14,9 @@ use crate::template::{TemplateId, Templates};
 use crate::time::{TICKS_PER_SECOND, Tick};
 
 /// Records that may wait to be fetched: each packet of a burst tells of its connection and its
-/// template, and may have told of the template before.
-const WAITING: usize = 3 * BURST;
+/// template, and may have told of the template twice before, as it put a connection under it that
+/// it opened at once.
+const WAITING: usize = 4 * BURST;
 
 /// Why backups are told of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +86,8 @@ impl Teller {
             && !(is_under_template && self.policy.only_templates);
         if is_told {
             let timeout = settings.timeouts.ticks(connection.state);
-            // A state that is new is told whatever was told before.
-            if self.policy.is_stale(now, connection, timeout) || cause == Cause::State {
+            let is_news = cause == Cause::State;
+            if self.policy.is_stale(now, connection, timeout, is_news) {
                 let record = record_of(connection, slot.mark, timeout / TICKS_PER_SECOND);
                 self.push(counters, record);
             }
@@ -127,3 +128,7 @@ pub(crate) fn record_of<A: Address>(
         sequence: None,
     }
 }
+
+#[cfg(test)]
+#[path = "tell_tests.rs"]
+mod tests;

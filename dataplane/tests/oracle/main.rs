@@ -13,6 +13,7 @@ mod compare;
 mod packets;
 mod sched;
 mod state;
+mod sync;
 mod world;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ const WAITING: &[(&str, &str)] = &[
     ("sctp", "SCTP"),
     ("tun6in4", "tunnels across address families"),
     ("tun4in6", "tunnels across address families"),
+    ("sip_pe", "persistence by SIP"),
 ];
 
 /// Scenarios that differ, and are meant to; ARCHITECTURE.md has the reasons.
@@ -85,6 +87,9 @@ fn recordings_are_equal() {
         sched::replay(include_str!("data/sched.jsonl"), &mut tally);
         sched::replay_twos(include_str!("data/sched-twos-6.12.jsonl"), &mut tally);
         state::replay(include_str!("data/state.txt"), &mut tally);
+        let sync = include_str!("data/sync.jsonl");
+        sync::replay_master(sync, &mut tally);
+        sync::replay_backup(include_str!("data/sync_backup.jsonl"), sync, &mut tally);
     }
     if !tally.waiting.is_empty() {
         println!("waiting for later features: {}", tally.waiting.join(", "));

@@ -17,7 +17,7 @@ fn states(protocol: u8) -> Option<u16> {
 }
 
 /// Judges flags as they came, not yet masked, with the protocol and its state.
-pub(super) fn check(flags: u16, protocol: u8, state: u16) -> Result<(), Reject> {
+pub(in crate::sync) fn check(flags: u16, protocol: u8, state: u16) -> Result<(), Reject> {
     let flags = RecordFlags(flags);
     if flags.has(RecordFlags::ONE_PACKET) {
         return Err(Reject::OnePacket);

@@ -15,6 +15,7 @@ use core::net::IpAddr;
 
 use super::{Record, RecordFlags, Sequence};
 
+pub(super) use check::check;
 pub use message::{Entries, entry_count, read};
 pub use writer::Writer;
 
