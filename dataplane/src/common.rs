@@ -5,6 +5,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv6Addr};
 
+use arrayvec::ArrayVec;
+
 use crate::connection::{Connection, RecordId, Table};
 use crate::counters::Counters;
 use crate::frame::{Frame, Host};
@@ -20,10 +22,13 @@ use crate::roster::{Load, ServerId};
 use crate::server::ServerSlot;
 use crate::service::Method;
 use crate::settings::Settings;
-use crate::sync::Teller;
+use crate::sync::{Record, Teller};
 use crate::template::{TemplateId, Templates};
 use crate::time::Tick;
 use crate::verdict::{DropReason, ShardId};
+
+/// Persistence templates looked at in one call.
+pub(crate) const SWEEP_TEMPLATES: usize = 64;
 
 /// What the packet path needs beside a family's tables.
 pub(crate) struct Common {
@@ -122,10 +127,19 @@ impl Common {
         ServerId(self.servers.len() as u32 - 1)
     }
 
-    pub(crate) fn sweep_templates(&self, stripe: usize, slots: usize, now: Tick) {
+    pub(crate) fn sweep_templates(&mut self, stripe: usize, slots: usize, now: Tick) {
         let abandons = self.settings.expire_nodest_conn != 0;
         let is_over = |server| abandons && self.is_gone(server);
-        self.templates.sweep(stripe, slots, now, is_over, |server| self.unbind_template(server));
+        let end = |server| self.unbind_template(server);
+        // Backups would let it run out.
+        let mut kept = ArrayVec::<Record, SWEEP_TEMPLATES>::new();
+        let keep = |record| {
+            let _ = kept.try_push(record);
+        };
+        self.templates.sweep(stripe, slots, now, is_over, end, keep);
+        if self.teller.is_on {
+            kept.iter().for_each(|record| self.teller.push(&self.counters, *record));
+        }
     }
 
     /// Whether an ICMP error may be sent to a target now.

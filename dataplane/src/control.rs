@@ -167,6 +167,9 @@ impl<A: Network> Lane<A> {
         if A::CHECKS_ICMP && !icmp::is_sound(bytes, ip) {
             return Err(DropReason::IcmpChecksum.into());
         }
+        if self.connections.get(id).server == common.nobody() {
+            self.lead_nobodys(common, id);
+        }
         let connection = self.connections.get_mut(id);
         if common.servers[connection.server.index()].is_available {
             let traffic = common.counters.server(connection.server);

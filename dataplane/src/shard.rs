@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 
 use crate::address_set::Role;
 use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
-use crate::common::{Common, Identification};
+use crate::common::{Common, Identification, SWEEP_TEMPLATES};
 use crate::connection::{Flags, Table, TableSize};
 use crate::counters::Counters;
 use crate::float::Floats;
@@ -45,8 +45,6 @@ const LEARNED: usize = 64;
 const PAGE_RECORDS: u32 = 4096;
 /// Records looked at for expiry in one call, so that no sweep holds up packets.
 const SWEEP: u32 = 256;
-/// Persistence templates looked at in one call.
-const SWEEP_TEMPLATES: usize = 64;
 
 /// How large a shard's tables are, and its place among its peers.
 #[derive(Clone, Copy, Debug)]

@@ -159,6 +159,7 @@ impl Templates {
         now: Tick,
         is_over: impl Fn(ServerId) -> bool,
         mut end: impl FnMut(ServerId),
+        mut keep: impl FnMut(Record),
     ) {
         let mut stripe = self.stripes[stripe].lock();
         for _ in 0..slots.min(stripe.slots.len()) {
@@ -168,7 +169,9 @@ impl Templates {
             if !template.is_free() && template.controlled == 0 && is_over(template.server) {
                 template.expires = now;
             }
-            stripe.settle(slot as u32, now, &mut end);
+            if stripe.settle(slot as u32, now, &mut end) {
+                keep(stripe.slots[slot].record());
+            }
         }
     }
 
@@ -384,19 +387,22 @@ impl Stripe {
         self.slots[slot as usize].state = Slot::Retired;
     }
 
-    /// Ends a template that has run out, or lets it wait on for its connections.
-    fn settle(&mut self, slot: u32, now: Tick, end: &mut impl FnMut(ServerId)) {
+    /// Ends a template that has run out, or lets it wait on for its connections; says whether it
+    /// does so, and clients find it.
+    fn settle(&mut self, slot: u32, now: Tick, end: &mut impl FnMut(ServerId)) -> bool {
         let template = &mut self.slots[slot as usize];
         if template.is_free() {
-            return;
+            return false;
         }
+        let mut is_renewed = false;
         while now.reached(template.expires) && template.controlled > 0 {
             // What remains of the timeout from now on, as in the kernel.
             template.timeout = REARM;
             template.expires = template.expires.after(REARM);
+            is_renewed = true;
         }
         if !now.reached(template.expires) {
-            return;
+            return is_renewed && template.state == Slot::Live;
         }
         if template.is_counted {
             end(template.server);
@@ -406,6 +412,7 @@ impl Stripe {
         }
         self.slots[slot as usize].state = Slot::Free(self.free);
         self.free = Some(slot);
+        false
     }
 
     fn unlink(&mut self, slot: u32) {

@@ -224,6 +224,9 @@ impl<P: Ports> Worker<P> {
     /// What is due now and then: expiry, next hops, control.
     pub fn look_around(&mut self, now: Tick) {
         self.shard.tick(now, &mut self.outbox);
+        if self.shard.has_told() {
+            self.tell();
+        }
         for learned in self.links.learned.try_iter().take(BURST) {
             self.shard.learn(now, &mut self.outbox, &learned);
         }

@@ -256,6 +256,20 @@ impl Rig {
         self.frame(SERVERS, &frame(SERVERS, kind, server, client))
     }
 
+    /// An ICMP error from somewhere to a virtual address, about what its server has sent a client.
+    pub(super) fn error(&mut self, kind: Kind, service: &str, client: &str) -> Option<Sent> {
+        let quoted = frame(SERVERS, kind, service, client);
+        let vip: SocketAddr = service.parse().expect("an end");
+        let IpAddr::V4(vip) = vip.ip() else { unreachable!("IPv4 only") };
+        let mut bytes = Vec::new();
+        PacketBuilder::ethernet2([2, 0, 0, 0, 9, 9], own_mac(CLIENTS).0)
+            .ipv4([192, 0, 2, 1], vip.octets(), 64)
+            .icmpv4_raw(3, 1, [0; 4])
+            .write(&mut bytes, &quoted[14..])
+            .expect("a small packet can be written");
+        self.frame(CLIENTS, &bytes)
+    }
+
     fn frame(&mut self, port: PortId, bytes: &[u8]) -> Option<Sent> {
         let mut shard = 0;
         loop {

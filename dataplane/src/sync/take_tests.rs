@@ -65,6 +65,22 @@ fn without_a_service_connections_are_forwarded_as_their_flags_say() {
     rig.end();
 }
 
+/// Errors about a server's packets go to that server, too.
+#[test]
+fn errors_follow_connections_without_a_server() {
+    let mut rig = rig();
+    let ends = [("10.9.0.1:1", ONE, Method::Nat), ("10.9.0.2:1", "10.1.0.2:80", Method::Direct)];
+    for (client, real, method) in ends {
+        rig.take(&record(client, VIP, real, method), Told::Live);
+    }
+    for (client, to) in [("10.9.0.1:1", 1), ("10.9.0.2:1", 2), ("10.9.0.1:1", 1)] {
+        let sent = rig.error(TCP, VIP, client).expect("it is forwarded");
+        assert_eq!(sent.to, to, "{client}");
+    }
+    rig.check();
+    rig.end();
+}
+
 #[test]
 fn a_packet_binds_a_connection_whose_server_has_been_configured_since() {
     let mut rig = rig();

@@ -53,7 +53,7 @@ impl Teller {
         self.waiting.len()
     }
 
-    fn push(&mut self, counters: &Counters, record: Record) {
+    pub(crate) fn push(&mut self, counters: &Counters, record: Record) {
         let before = self.waiting.len().saturating_sub(2);
         if self.waiting[before..].contains(&record) {
             // Two causes, one packet.

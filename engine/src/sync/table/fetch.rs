@@ -12,6 +12,7 @@ use dataplane::sync::Told;
 use super::super::backup::Backup;
 use super::channel::{Channel, Kind};
 use super::{ALIVE, GREETING, SILENCE};
+use crate::say::say;
 
 pub(in crate::sync) use super::channel::Standing;
 
@@ -37,20 +38,28 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
     backup.peers.prove(to.ip(), standing);
     // The master's wish to know whether we are in step.
     let mut question: Option<(u64, u64)> = None;
-    let mut fetched = None;
+    // Records of the table that is coming, and since when.
+    let mut fetched: Option<(u64, Instant)> = None;
     let mut spoke = Instant::now();
     while !backup.stop.load(Ordering::Relaxed) {
         if fetched.is_none() && backup.peers.take_wish(to.ip()) {
             channel.send(Kind::Want, &[])?;
-            fetched = Some(0);
+            fetched = Some((0, Instant::now()));
         }
         match channel.receive()? {
             Some((Kind::Message, message)) => {
                 let records = backup.read(message, Told::Whole);
-                fetched = fetched.map(|before| before + records);
+                fetched = fetched.map(|(before, since)| (before + records, since));
             }
             Some((Kind::End, _)) => {
-                backup.peers.fetched(to.ip(), Some(fetched.take().unwrap_or(0)));
+                if let Some((records, since)) = fetched.take() {
+                    say(format_args!(
+                        "pollvsd: sync backup: {records} record(s) fetched from {} in {} ms",
+                        to.ip(),
+                        since.elapsed().as_millis()
+                    ));
+                    backup.peers.fetched(to.ip(), Some(records));
+                }
             }
             Some((Kind::Probe, says)) => {
                 let mut words =
