@@ -1,6 +1,7 @@
 //! What the packet path has to tell backups, until the worker fetches it.
 
 use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::policy::Policy;
 use super::record::{Record, RecordFlags};
@@ -35,12 +36,15 @@ pub(crate) struct Teller {
     pub(crate) is_on: bool,
     pub(crate) policy: Policy,
     waiting: Vec<Record>,
+    /// The client's end and the count of packets at the latest news.
+    news: (IpAddr, u16, u32),
 }
 
 impl Teller {
     pub(crate) fn new(settings: &Settings) -> Self {
         let waiting = Vec::with_capacity(WAITING);
-        Self { is_on: false, policy: Policy::new(settings), waiting }
+        let news = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0, 0);
+        Self { is_on: false, policy: Policy::new(settings), waiting, news }
     }
 
     /// Gives away what waits.
@@ -54,11 +58,6 @@ impl Teller {
     }
 
     pub(crate) fn push(&mut self, counters: &Counters, record: Record) {
-        let before = self.waiting.len().saturating_sub(2);
-        if self.waiting[before..].contains(&record) {
-            // Two causes, one packet.
-            return;
-        }
         if self.waiting.len() < WAITING {
             self.waiting.push(record);
         } else {
@@ -79,6 +78,13 @@ impl Teller {
         connection: &mut Connection<A>,
         cause: Cause,
     ) {
+        let packet = (connection.client.into(), connection.client_port, connection.in_packets);
+        match cause {
+            // The packet by which it is due has brought the news.
+            Cause::Due if self.news == packet => return,
+            Cause::State => self.news = packet,
+            _ => {}
+        }
         let is_under_template = connection.template != TemplateId::NONE;
         let is_told = cause != Cause::Template
             && connection.state.is_told()
