@@ -63,7 +63,7 @@ impl Daemon {
     }
 
     /// A listing for programs.
-    fn ask(&self, what: &str) -> Result<Value> {
+    pub(crate) fn ask(&self, what: &str) -> Result<Value> {
         let words = ["pollvsadm", "--json", what].map(str::to_owned);
         let reply =
             ctl::client::ask(&self.socket, &words, None).map_err(|error| anyhow!("{error}"))?;

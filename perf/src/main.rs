@@ -23,6 +23,7 @@ mod report;
 mod sample;
 mod scale;
 mod setup;
+mod sync;
 mod traffic;
 mod veth;
 
@@ -70,6 +71,11 @@ Usage: perf COMMAND [OPTIONS]
   overload    ns per packet with a full table, ring or queue, no buffers, garbage, one flow
                 --packets N         packets in a sample [1048576]
                 --repeats N         samples of each figure [5]
+  sync        connection sync: ns per packet with and without, records a second sent
+              and taken, whole tables over TCP (as root)
+                --packets N         packets in a sample [1048576]
+                --repeats N         samples of each figure [7]
+                --connections N     connections of whole tables [1048576]
   veth        the daemon against kernel routing, nft DNAT, HAProxy and nginx, in network namespaces
                 --seconds N         length of a sample [1]
                 --repeats N         samples of each figure [3]
@@ -95,6 +101,7 @@ fn main() -> ExitCode {
         Some("port") => port::run(words),
         Some("latency") => latency::run(words),
         Some("pktgen") => pktgen::run(words),
+        Some("sync") => sync::run(words),
         Some("veth") => veth::run(words),
         Some("capsule") => capsule::run(words),
         Some("report") => report::run(words),
