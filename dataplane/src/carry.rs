@@ -4,7 +4,6 @@
 use crate::common::{Common, Rest};
 use crate::connection::Connection;
 use crate::connection::state::{Direction, State};
-use crate::counters::Counters;
 use crate::forward::{self, nat};
 use crate::frame::Frame;
 use crate::neighbour::Hop;
@@ -13,23 +12,21 @@ use crate::packet::{Header, Network, Packet, ipv4, ipv6};
 use crate::process::Refused;
 use crate::server::ServerSlot;
 use crate::service::Method;
-use crate::settings::Settings;
-use crate::sync::{Cause, Teller};
-use crate::template::{TemplateId, Templates};
+use crate::sync::Cause;
+use crate::template::TemplateId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 
-/// A packet from the client on its connection, whose server has `slot`.
+/// A packet from the client on its connection.
 #[inline(always)]
 pub(crate) fn request<F: Frame, A: Network>(
-    slot: &mut ServerSlot,
-    rest: Rest<'_>,
+    common: &mut Common,
     now: Tick,
     frame: &mut F,
     packet: &Packet<A>,
     connection: &mut Connection<A>,
 ) -> Result<Verdict, Refused> {
-    let traffic = rest.counters.server(connection.server);
+    let traffic = common.counters.server(connection.server);
     traffic.in_packets.add(1);
     traffic.in_bytes.add(u64::from(packet.ip.total_length));
     connection.in_packets = connection.in_packets.wrapping_add(1);
@@ -37,12 +34,11 @@ pub(crate) fn request<F: Frame, A: Network>(
         true => Direction::InputOnly,
         false => Direction::Input,
     };
-    let Rest { counters, settings, templates, .. } = rest;
-    let teller = &mut *rest.teller;
-    advance(counters, settings, templates, teller, slot, now, connection, direction, packet);
-    if teller.is_on && teller.policy.is_due(connection.in_packets) {
-        teller.tell(counters, settings, templates, now, slot, connection, Cause::Due);
+    advance(common, now, connection, direction, packet);
+    if connection.in_packets == connection.due {
+        common.tell(now, connection, Cause::Due);
     }
+    let (slot, rest) = common.towards(connection.server);
     let connection = &*connection;
     let nat = ToServer { packet, connection };
     send_to_server(slot, rest, now, frame, packet.l3, &packet.ip, connection, nat)
@@ -165,34 +161,27 @@ pub(crate) fn reply<F: Frame, A: Network>(
         traffic.out_bytes.add(u64::from(packet.ip.total_length));
     }
     connection.flags.see_output();
-    let Rest { counters, settings, templates, teller, .. } = rest;
-    let output = Direction::Output;
-    advance(counters, settings, templates, teller, slot, now, connection, output, packet);
+    advance(common, now, connection, Direction::Output, packet);
     if connection.flags.vouches() && connection.state == State::Udp {
-        assure(counters, settings, templates, teller, slot, now, connection);
+        assure(common, now, connection);
     }
     Ok(verdict)
 }
 
 /// Moves a connection on in its protocol and restarts its timer.
-///
-/// It and what it calls take single references, so that [`Rest`] as a whole need not be in memory.
 #[inline(always)]
 fn advance<A: Network>(
-    counters: &Counters,
-    settings: &Settings,
-    templates: &Templates,
-    teller: &mut Teller,
-    slot: &ServerSlot,
+    common: &mut Common,
     now: Tick,
     connection: &mut Connection<A>,
     direction: Direction,
     packet: &Packet<A>,
 ) {
+    let settings = &common.settings;
     let state = connection.state.next(direction, packet.tcp_flags, settings.defence());
     connection.expires = now.after(settings.timeouts.ticks(state));
     if state != connection.state {
-        change_state(counters, settings, templates, teller, slot, now, connection, state);
+        change_state(common, now, connection, state);
     }
 }
 
@@ -200,11 +189,7 @@ fn advance<A: Network>(
 /// count of packets.
 #[inline(never)]
 fn change_state<A: Network>(
-    counters: &Counters,
-    settings: &Settings,
-    templates: &Templates,
-    teller: &mut Teller,
-    slot: &ServerSlot,
+    common: &mut Common,
     now: Tick,
     connection: &mut Connection<A>,
     state: State,
@@ -212,31 +197,23 @@ fn change_state<A: Network>(
     connection.state = state;
     if state.is_active() != connection.flags.is_active() {
         connection.flags.set_active(state.is_active());
-        slot.reclassify(state.is_active());
+        common.servers[connection.server.index()].reclassify(state.is_active());
     }
     if state == State::Established && connection.flags.vouches() {
-        assure(counters, settings, templates, teller, slot, now, connection);
+        assure(common, now, connection);
     }
-    if teller.is_on && state != State::Established && state.is_told() {
-        teller.tell(counters, settings, templates, now, slot, connection, Cause::State);
+    if common.teller.is_on && state != State::Established && state.is_told() {
+        common.tell(now, connection, Cause::State);
     }
 }
 
 /// Tells the template that this connection is real.
 #[cold]
-fn assure<A: Network>(
-    counters: &Counters,
-    settings: &Settings,
-    templates: &Templates,
-    teller: &mut Teller,
-    slot: &ServerSlot,
-    now: Tick,
-    connection: &mut Connection<A>,
-) {
+fn assure<A: Network>(common: &mut Common, now: Tick, connection: &mut Connection<A>) {
     connection.flags.set_vouches(false);
     debug_assert_ne!(connection.template, TemplateId::NONE);
-    templates.assure(connection.template);
-    if teller.is_on {
-        teller.tell(counters, settings, templates, now, slot, connection, Cause::Template);
+    common.templates.assure(connection.template);
+    if common.teller.is_on {
+        common.tell(now, connection, Cause::Template);
     }
 }

@@ -50,11 +50,8 @@ pub(crate) struct Common {
 pub(crate) struct Rest<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) counters: &'a Counters,
-    pub(crate) settings: &'a Settings,
     pub(crate) neighbours: &'a mut Neighbours,
-    pub(crate) templates: &'a Templates,
     pub(crate) identification: &'a mut Identification,
-    pub(crate) teller: &'a mut Teller,
 }
 
 /// Numbers packets of our own that may be fragmented.
@@ -84,11 +81,8 @@ impl Common {
         let rest = Rest {
             topology: &self.topology,
             counters: &self.counters,
-            settings: &self.settings,
             neighbours: &mut self.neighbours,
-            templates: &self.templates,
             identification: &mut self.identification,
-            teller: &mut self.teller,
         };
         (&mut self.servers[server.index()], rest)
     }

@@ -178,6 +178,8 @@ impl<A: Network> Lane<A> {
         }
         if connection.flags.method() != Method::Nat {
             connection.in_packets = connection.in_packets.wrapping_add(1);
+            // Backups are told with the next packet.
+            connection.due = connection.due.max(connection.in_packets.saturating_add(1));
         }
         let connection = *connection;
         let (slot, rest) = common.towards(connection.server);

@@ -192,6 +192,7 @@ impl<A: Network> Lane<A> {
     }
 
     fn sweep(&mut self, common: &Common, now: Tick, records: u32) {
+        let recounts = common.teller.recounts_until.is_some_and(|end| !now.reached(end));
         for _ in 0..records {
             let touched = self.connections.touched();
             if self.sweep_next >= touched {
@@ -199,6 +200,9 @@ impl<A: Network> Lane<A> {
                 if touched == 0 {
                     return;
                 }
+            }
+            if recounts && let Some(connection) = self.connections.at_mut(self.sweep_next) {
+                connection.due = common.teller.policy.due_after(connection.in_packets);
             }
             let found = self.connections.at(self.sweep_next);
             let ended = found.filter(|(_, connection)| {

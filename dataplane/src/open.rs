@@ -84,8 +84,7 @@ impl<A: Network> Lane<A> {
                 Made::OnePacket(verdict) => return Ok(verdict),
             }
         };
-        let (slot, rest) = common.towards(self.connections.get(id).server);
-        request(slot, rest, now, frame, packet, self.connections.get_mut(id))
+        request(common, now, frame, packet, self.connections.get_mut(id))
     }
 
     /// Makes a connection for a packet that may open one.
@@ -219,6 +218,7 @@ impl<A: Network> Lane<A> {
             client_hop: NeighbourId::NONE,
             in_packets: 0,
             template: choice.template,
+            due: common.teller.policy.due_after(0),
             told_until: Tick(0),
             retries: 0,
         };
@@ -291,8 +291,7 @@ fn forward_alone<F: Frame, A: Network>(
     mut connection: Connection<A>,
 ) -> Result<Verdict, Refused> {
     common.bind(&connection);
-    let (slot, rest) = common.towards(connection.server);
-    let verdict = request(slot, rest, now, frame, packet, &mut connection);
+    let verdict = request(common, now, frame, packet, &mut connection);
     common.unbind(&connection);
     verdict
 }

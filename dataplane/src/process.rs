@@ -270,9 +270,8 @@ impl<A: Network> Lane<A> {
         {
             match staged.way {
                 Way::Request if connection.is_request(packet) && !packet.opens() => {
-                    let (slot, rest) = common.towards(connection.server);
-                    if slot.is_available {
-                        return request(slot, rest, now, frame, packet, connection);
+                    if common.servers[connection.server.index()].is_available {
+                        return request(common, now, frame, packet, connection);
                     }
                 }
                 Way::Reply if connection.is_reply(packet) => {

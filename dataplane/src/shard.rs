@@ -179,7 +179,7 @@ impl<F: Frame> Shard<F> {
             }
             Command::Deferred => Reply::Done(None),
             Command::PutSettings(settings) => {
-                self.common.teller.policy = Policy::new(&settings);
+                self.common.teller.put(now, Policy::new(&settings));
                 self.common.settings = settings;
                 self.keep_requests();
                 Reply::Done(None)

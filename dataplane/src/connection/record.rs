@@ -155,6 +155,8 @@ pub struct Connection<A> {
     pub in_packets: u32,
     /// The persistence template that it is under.
     pub template: TemplateId,
+    /// The count of packets at which backups are told of it.
+    pub due: u32,
     /// When it would have ended without further packets, as backups were last told.
     pub told_until: Tick,
     /// How often that has been repeated.
@@ -179,6 +181,7 @@ impl<A: Address> Connection<A> {
         client_hop: NeighbourId::NONE,
         in_packets: 0,
         template: TemplateId::NONE,
+        due: 0,
         told_until: Tick(0),
         retries: 0,
     };

@@ -274,6 +274,13 @@ impl<A: Network> Table<A> {
         (!record.is_free()).then_some((RecordId(index), record))
     }
 
+    /// The same, to change; its client must stay what it is.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut Connection<A>> {
+        let record = &mut self.records[index as usize];
+        (!record.is_free()).then_some(record)
+    }
+
     #[inline]
     fn take_record(&mut self) -> u32 {
         if self.free_record == NONE {

@@ -8,23 +8,22 @@ use crate::time::{TICKS_PER_SECOND, Tick};
 /// A connection that lasts longer than this is told again no sooner than by halves of this.
 const LEAST_REFRESH: u32 = 10 * TICKS_PER_SECOND;
 
-/// When connections are told, as the settings say.
-///
-/// A connection is due at packet T and then every P packets (`sync_threshold`). Whether a count is
-/// T modulo P is found without a division: for P = odd << shift, a count is a multiple of P if its
-/// product with the inverse of the odd part, rotated by the shift, is small.
-#[derive(Clone, Copy, Debug)]
+/// The count of packets at which a connection is never due: it is not reached.
+const NEVER: u32 = u32::MAX;
+
+/// When connections are told, as the settings say: at packet T and then every P packets
+/// (`sync_threshold`). A connection holds the count at which it is due next, so that a packet that
+/// is not costs one comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
-    offset: u32,
-    inverse: u32,
-    shift: u32,
-    limit: u32,
+    /// T; a connection counts as having had so many packets when a backup hears of it.
+    pub(crate) threshold: u32,
+    /// P, or 0.
+    period: u32,
     /// `sync_refresh_period` in ticks, 0 for none.
     refresh: u32,
     /// `sync_retries`.
     retries: u8,
-    /// Packets that a connection counts as having had when a backup hears of it.
-    pub(crate) threshold: u32,
     /// Of persistent services only templates are told.
     pub(crate) only_templates: bool,
 }
@@ -33,33 +32,28 @@ impl Policy {
     pub(crate) fn new(settings: &Settings) -> Self {
         let [threshold, period] = settings.sync_threshold.map(|value| value.max(0) as u32);
         let refresh = (settings.sync_refresh_period.max(0) as u32).saturating_mul(TICKS_PER_SECOND);
-        let (offset, inverse, shift, limit) = match period {
-            0 if refresh > 0 => (0, 1, 0, u32::MAX),
-            0 => (threshold.wrapping_neg(), 1, 0, 1),
-            _ => {
-                let shift = period.trailing_zeros();
-                let offset = period - threshold % period;
-                let limit = (u32::MAX / period).saturating_add(1);
-                (offset, inverse_of(period >> shift), shift, limit)
-            }
-        };
         Self {
-            offset,
-            inverse,
-            shift,
-            limit,
+            threshold,
+            period,
             refresh,
             retries: settings.sync_retries.clamp(0, 3) as u8,
-            threshold,
             only_templates: settings.sync_persist_mode != 0,
         }
     }
 
-    /// Whether a connection is due by its count of packets.
-    #[inline(always)]
-    pub(crate) fn is_due(&self, packets: u32) -> bool {
-        let product = packets.wrapping_add(self.offset).wrapping_mul(self.inverse);
-        product.rotate_right(self.shift) < self.limit
+    /// The next count of packets at which a connection that has had `packets` is due.
+    pub(crate) fn due_after(&self, packets: u32) -> u32 {
+        let next = packets.saturating_add(1);
+        match self.period {
+            0 if self.refresh > 0 => next,
+            0 if packets < self.threshold => self.threshold,
+            0 => NEVER,
+            period => {
+                let past = next % period;
+                let wait = (self.threshold % period + period - past) % period;
+                next.saturating_add(wait)
+            }
+        }
     }
 
     /// Whether a connection that is due has changed enough since it was last told, or has come to
@@ -92,13 +86,6 @@ impl Policy {
     }
 }
 
-/// The inverse of an odd number modulo 2^32, by Newton's iteration: each step doubles the bits that
-/// are right, of which there are three to begin with.
-fn inverse_of(odd: u32) -> u32 {
-    (0..4)
-        .fold(odd, |inverse, _| inverse.wrapping_mul(2_u32.wrapping_sub(odd.wrapping_mul(inverse))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +97,7 @@ mod tests {
             sync_refresh_period: refresh,
             ..Settings::default()
         });
-        move |packets| policy.is_due(packets)
+        move |packets| policy.due_after(packets - 1) == packets
     }
 
     #[test]

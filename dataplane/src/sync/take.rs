@@ -162,6 +162,7 @@ impl<A: Network> Lane<A> {
             client_hop: NeighbourId::NONE,
             in_packets: common.teller.policy.threshold,
             template: TemplateId::NONE,
+            due: common.teller.policy.due_after(common.teller.policy.threshold),
             told_until: Tick(0),
             retries: 0,
         };
@@ -202,6 +203,7 @@ impl<A: Network> Lane<A> {
         known.expires = expires;
         // What shows that packets have passed here, of either direction.
         known.in_packets = common.teller.policy.threshold;
+        known.due = common.teller.policy.due_after(known.in_packets);
         known.client_hop = NeighbourId::NONE;
         if let Some(bound) = bound {
             common.bind_nobodys(known, bound);

@@ -6,10 +6,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::policy::Policy;
 use super::record::{Record, RecordFlags};
 use crate::address::Address;
+use crate::common::Common;
 use crate::connection::{Connection, Flags};
 use crate::counters::Counters;
 use crate::lane::BURST;
-use crate::server::ServerSlot;
 use crate::settings::Settings;
 use crate::template::{TemplateId, Templates};
 use crate::time::{TICKS_PER_SECOND, Tick};
@@ -35,6 +35,8 @@ pub(crate) struct Teller {
     /// Whether anybody is to be told.
     pub(crate) is_on: bool,
     pub(crate) policy: Policy,
+    /// Until when the sweep finds out anew when connections are due, as settings have changed.
+    pub(crate) recounts_until: Option<Tick>,
     waiting: Vec<Record>,
     /// The client's end and the count of packets at the latest news.
     news: (IpAddr, u16, u32),
@@ -44,7 +46,16 @@ impl Teller {
     pub(crate) fn new(settings: &Settings) -> Self {
         let waiting = Vec::with_capacity(WAITING);
         let news = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0, 0);
-        Self { is_on: false, policy: Policy::new(settings), waiting, news }
+        let policy = Policy::new(settings);
+        Self { is_on: false, policy, recounts_until: None, waiting, news }
+    }
+
+    /// Puts a policy in force; the sweep gets to all connections within two seconds.
+    pub(crate) fn put(&mut self, now: Tick, policy: Policy) {
+        if self.policy != policy {
+            self.policy = policy;
+            self.recounts_until = Some(now.after_seconds(2));
+        }
     }
 
     /// Gives away what waits.
@@ -65,50 +76,56 @@ impl Teller {
         }
     }
 
-    /// Tells backups of a connection and its template, if they are to be told.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn tell<A: Address>(
-        &mut self,
-        counters: &Counters,
-        settings: &Settings,
-        templates: &Templates,
-        now: Tick,
-        slot: &ServerSlot,
-        connection: &mut Connection<A>,
-        cause: Cause,
-    ) {
-        let packet = (connection.client.into(), connection.client_port, connection.in_packets);
-        match cause {
-            // The packet by which it is due has brought the news.
-            Cause::Due if self.news == packet => return,
-            Cause::State => self.news = packet,
-            _ => {}
-        }
-        let is_under_template = connection.template != TemplateId::NONE;
-        let is_told = cause != Cause::Template
-            && connection.state.is_told()
-            && !connection.flags.has(Flags::ONE_PACKET)
-            && !(is_under_template && self.policy.only_templates);
-        if is_told {
-            let timeout = settings.timeouts.ticks(connection.state);
-            let is_news = cause == Cause::State;
-            if self.policy.is_stale(now, connection, timeout, is_news) {
-                let record = record_of(connection, slot.mark, timeout / TICKS_PER_SECOND);
-                self.push(counters, record);
-            }
-        }
-        if is_under_template {
-            self.template(counters, templates, connection.template);
-        }
-    }
-
     /// Tells of a template that a connection was put under, or that has proved to be real.
     #[cold]
     #[inline(never)]
     pub(crate) fn template(&mut self, counters: &Counters, templates: &Templates, id: TemplateId) {
         if let Some(record) = templates.record(id) {
             self.push(counters, record);
+        }
+    }
+}
+
+impl Common {
+    /// Tells backups of a connection and its template, if they are to be told.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell<A: Address>(
+        &mut self,
+        now: Tick,
+        connection: &mut Connection<A>,
+        cause: Cause,
+    ) {
+        let teller = &mut self.teller;
+        if cause == Cause::Due {
+            connection.due = teller.policy.due_after(connection.in_packets);
+            if !teller.is_on {
+                return;
+            }
+        }
+        let packet = (connection.client.into(), connection.client_port, connection.in_packets);
+        match cause {
+            // The packet by which it is due has brought the news.
+            Cause::Due if teller.news == packet => return,
+            Cause::State => teller.news = packet,
+            _ => {}
+        }
+        let is_under_template = connection.template != TemplateId::NONE;
+        let is_told = cause != Cause::Template
+            && connection.state.is_told()
+            && !connection.flags.has(Flags::ONE_PACKET)
+            && !(is_under_template && teller.policy.only_templates);
+        if is_told {
+            let timeout = self.settings.timeouts.ticks(connection.state);
+            let is_news = cause == Cause::State;
+            if teller.policy.is_stale(now, connection, timeout, is_news) {
+                let mark = self.servers[connection.server.index()].mark;
+                teller
+                    .push(&self.counters, record_of(connection, mark, timeout / TICKS_PER_SECOND));
+            }
+        }
+        if is_under_template {
+            teller.template(&self.counters, &self.templates, connection.template);
         }
     }
 }
