@@ -344,3 +344,7 @@ fn source(interface: &Interface, first: IpAddr) -> Option<IpAddr> {
 fn link_local(Mac([a, b, c, d, e, f]): Mac) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -125,6 +125,7 @@ impl Crew {
             clock,
             gauges,
             sync,
+            None,
         );
         let (control, _) = control.start().expect("a thread");
         let (outgoing, from_workers) = bounded(WIRE);

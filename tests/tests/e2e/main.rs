@@ -26,6 +26,10 @@ mod settings;
 mod sockets;
 mod table;
 mod traffic;
+mod vrrp;
+mod vrrp_hostile;
+mod vrrp_keepalived;
+mod vrrp_lan;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -123,6 +127,9 @@ fn main() -> ExitCode {
     cases.extend(mon::cases());
     cases.extend(packets::cases());
     cases.extend(ports::cases());
+    cases.extend(vrrp::cases());
+    cases.extend(vrrp_keepalived::cases());
+    cases.extend(vrrp_hostile::cases());
     cases.retain(|case| arguments.pick(&case.name));
     if arguments.list {
         for case in &cases {
