@@ -6,16 +6,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::daemon::Daemon;
 use tests::interrupt;
 use tests::lab::Lab;
 use tests::requirements::Binaries;
 
 use crate::Case;
-use crate::vrrp_lan::{LINK, Lan, PATIENCE, await_state};
+use crate::vrrp_lan::{Director, LINK, Lan, PATIENCE};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("vrrp-pair", pair), Case::new("vrrp-track", track)]
+    vec![
+        Case::new("vrrp-pair", pair),
+        Case::new("vrrp-track", track),
+        Case::new("vrrp-handover", planned),
+    ]
 }
 
 const OUTRANKED: &str = "another master has a higher priority";
@@ -66,9 +69,9 @@ fn pair(lab: &Lab, binaries: &Binaries) -> Result<()> {
     let notify = format!("notify = \"{script}\"");
     let b = lan.start(lab, binaries, 1, &tables(100, &notify))?;
     lan.await_holder(0, &addresses()).context("at the start")?;
-    await_state(b.control(), "BACKUP")?;
+    b.await_state("BACKUP")?;
 
-    a.kill();
+    a.daemon.kill();
     let outage = lan.await_holder(1, &addresses()).context("after kill -9")?;
     println!("vrrp-pair: kill -9 of the master: both addresses seen elsewhere after {outage:?}");
     ensure!(outage < Duration::from_secs(3), "that took {outage:?}");
@@ -83,7 +86,7 @@ fn pair(lab: &Lab, binaries: &Binaries) -> Result<()> {
 
     let mut a = lan.start(lab, binaries, 0, &tables(200, ""))?;
     lan.await_holder(0, &addresses()).context("failback")?;
-    for router in await_state(b.control(), "BACKUP")? {
+    for router in b.await_state("BACKUP")? {
         let reasons = [OUTRANKED, "another router of its group did so"];
         ensure!(reasons.iter().any(|reason| router["reason"] == *reason), "{router}");
         ensure!(router["master"].is_string(), "{router}");
@@ -92,34 +95,56 @@ fn pair(lab: &Lab, binaries: &Binaries) -> Result<()> {
     handover(&lan, &a, &b)?;
 
     let started = Instant::now();
-    let status = a.stop()?;
+    let status = a.daemon.stop()?;
     ensure!(status.code() == Some(0), "SIGTERM ends it with {status}");
     lan.await_holder(1, &addresses()).context("after SIGTERM")?;
     println!("vrrp-pair: SIGTERM of the master: {:?} with its end", started.elapsed());
-    let resigned = await_state(b.control(), "MASTER")?;
+    let resigned = b.await_state("MASTER")?;
     ensure!(resigned[0]["reason"] == "master has resigned", "{}", resigned[0]);
 
     let a = lan.start(lab, binaries, 0, &tables(200, "preempt = false"))?;
-    let routers = await_state(a.control(), "BACKUP")?;
+    let routers = a.await_state("BACKUP")?;
     ensure!(routers[0]["priority"] == 200, "{}", routers[0]);
     // Longer than it would have taken.
     std::thread::sleep(Duration::from_secs(1));
     lan.await_holder(1, &addresses()).context("without preemption")?;
-    await_state(a.control(), "BACKUP")?;
+    a.await_state("BACKUP")?;
     Ok(())
 }
 
-fn handover(lan: &Lan, a: &Daemon<'_>, b: &Daemon<'_>) -> Result<()> {
-    let refused = a.control().run("handover --timeout 0")?;
+fn handover(lan: &Lan, a: &Director<'_>, b: &Director<'_>) -> Result<()> {
+    let refused = a.run("handover --timeout 0")?;
     ensure!(refused.code() == Some(1), "without a backup in step: {}", refused.status);
-    let refused = b.control().run("handover --force --timeout 0")?;
+    let refused = b.run("handover --force --timeout 0")?;
     ensure!(refused.err().contains("not the master"), "{}", refused.err());
-    a.control().must("handover --force")?;
+    a.must("handover --force")?;
     lan.await_holder(1, &addresses()).context("handed over")?;
-    let routers = await_state(a.control(), "BACKUP")?;
+    let routers = a.await_state("BACKUP")?;
     ensure!(routers[0]["released"] == true && routers[0]["priority"] == 1, "{}", routers[0]);
-    a.control().must("handover --back")?;
+    a.must("handover --back")?;
     lan.await_holder(0, &addresses()).context("taken back")?;
+    Ok(())
+}
+
+/// A handover to a backup that has all connections.
+fn planned(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let lan = Lan::new(&["a", "b"], &[])?;
+    lan.add_sync_link("m0")?;
+    let a = lan.start(lab, binaries, 0, &tables(200, ""))?;
+    let b = lan.start(lab, binaries, 1, &tables(100, ""))?;
+    lan.await_holder(0, &addresses()).context("at the start")?;
+    for director in [&a, &b] {
+        for role in ["master", "backup"] {
+            let daemon = format!("--start-daemon {role} --mcast-interface m0 --syncid 1");
+            director.must(&daemon)?;
+        }
+    }
+    let told = a.must("handover")?;
+    println!("vrrp-handover: {}", told.trim());
+    lan.await_holder(1, &addresses()).context("handed over")?;
+    // Who has given them away takes them when there is nobody else.
+    b.must("handover")?;
+    lan.await_holder(0, &addresses()).context("handed back")?;
     Ok(())
 }
 
@@ -145,14 +170,14 @@ fn track(lab: &Lab, binaries: &Binaries) -> Result<()> {
 
     lan.node(0).ip("link set x1 down")?;
     lan.await_holder(1, &addresses()).context("tracked port down")?;
-    await_state(a.control(), "FAULT")?;
+    a.await_state("FAULT")?;
     await_line(&log, "fault")?;
     lan.node(0).ip("link set x1 up")?;
     lan.await_holder(0, &addresses()).context("tracked port up")?;
 
     fs::remove_file(&flag)?;
     lan.await_holder(1, &addresses()).context("script fails")?;
-    let routers = await_state(a.control(), "BACKUP")?;
+    let routers = a.await_state("BACKUP")?;
     ensure!(routers[0]["priority"] == 50, "{}", routers[0]);
     ensure!(routers[0]["configured_priority"] == 200, "{}", routers[0]);
     fs::write(&flag, "")?;
@@ -160,9 +185,9 @@ fn track(lab: &Lab, binaries: &Binaries) -> Result<()> {
 
     // Its own port is watched without being told.
     lan.plug(0, false)?;
-    await_state(a.control(), "FAULT")?;
+    a.await_state("FAULT")?;
     lan.await_holder(1, &addresses()).context("own port down")?;
-    await_state(b.control(), "MASTER")?;
-    a.stop()?;
+    b.await_state("MASTER")?;
+    a.daemon.stop()?;
     await_line(&log, "stop")
 }

@@ -11,7 +11,7 @@ use tests::lab::Lab;
 use tests::requirements::Binaries;
 
 use crate::Case;
-use crate::vrrp_lan::{LINK, Lan, PATIENCE, await_state, rejected, routers};
+use crate::vrrp_lan::{LINK, Lan, PATIENCE, rejected};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![Case::new("vrrp-hostile", hostile)]
@@ -113,7 +113,7 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
          password = \"secret\"\naddresses = [\"10.77.0.101\"]\n"
     );
     let mut daemon = lan.start(lab, binaries, 0, &tables)?;
-    await_state(daemon.control(), "MASTER")?;
+    daemon.await_state("MASTER")?;
     let lies = lies();
     for _ in 0..TIMES {
         for (_, frame) in &lies {
@@ -126,12 +126,12 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
     for (reason, _) in &lies {
         let sent = TIMES * lies.iter().filter(|(other, _)| other == reason).count() as u64;
         loop {
-            let rows = routers(daemon.control())?;
+            let rows = daemon.routers()?;
             let counted: u64 = rows.iter().map(|router| rejected(router, reason)).sum();
             if counted == sent {
                 break;
             }
-            let listing = || daemon.control().must("vrrp").unwrap_or_default();
+            let listing = || daemon.must("vrrp").unwrap_or_default();
             ensure!(Instant::now() < end, "{reason}: {counted} of {sent}: {}", listing());
             interrupt::check()?;
         }
@@ -149,8 +149,8 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
     }
     frames.extend(std::iter::repeat_n(right, 5000));
     send_frames(&lan.client, LINK, &frames)?;
-    ensure!(daemon.is_running(), "the daemon is gone");
-    let rows = routers(daemon.control())?;
+    ensure!(daemon.daemon.is_running(), "the daemon is gone");
+    let rows = daemon.routers()?;
     for router in &rows {
         ensure!(router["state"] == "MASTER" && router["became_master"] == 1, "{router}");
     }

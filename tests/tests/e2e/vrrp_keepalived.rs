@@ -12,7 +12,7 @@ use tests::process::Service;
 use tests::requirements::{Binaries, KEEPALIVED};
 
 use crate::Case;
-use crate::vrrp_lan::{LINK, Lan, await_state};
+use crate::vrrp_lan::{LINK, Lan};
 
 /// How long keepalived may take to start.
 const START: Duration = Duration::from_secs(5);
@@ -108,19 +108,19 @@ fn keepalived(lab: &Lab, binaries: &Binaries) -> Result<()> {
     // As master, in its place.
     let mut ours = lan.start(lab, binaries, 0, &tables(200, ""))?;
     lan.await_holder(0, &all).context("we preempt keepalived")?;
-    await_state(ours.control(), "MASTER")?;
-    ours.kill();
+    ours.await_state("MASTER")?;
+    ours.daemon.kill();
     let outage = lan.await_holder(1, &all).context("we are killed")?;
     println!("vrrp-keepalived: kill -9 of pollvsd: keepalived has all after {outage:?}");
 
     // As backup that could preempt and may not.
     let ours = lan.start(lab, binaries, 0, &tables(200, "preempt = false"))?;
-    for router in await_state(ours.control(), "BACKUP")? {
+    for router in ours.await_state("BACKUP")? {
         ensure!(router["master"].is_string() || router["received"] == 0, "{router}");
     }
     std::thread::sleep(Duration::from_millis(4500));
     lan.await_holder(1, &all).context("no preemption")?;
-    for router in await_state(ours.control(), "BACKUP")? {
+    for router in ours.await_state("BACKUP")? {
         ensure!(router["received"].as_u64() > Some(2), "it hears nobody: {router}");
         ensure!(router["master"].is_string(), "it knows no master: {router}");
         let rejects = router["rejects"].as_array().into_iter().flatten();
@@ -132,7 +132,7 @@ fn keepalived(lab: &Lab, binaries: &Binaries) -> Result<()> {
     theirs.kill()?;
     let outage = lan.await_holder(0, &all).context("keepalived is killed")?;
     println!("vrrp-keepalived: kill -9 of keepalived: pollvsd has all after {outage:?}");
-    for router in await_state(ours.control(), "MASTER")? {
+    for router in ours.await_state("MASTER")? {
         ensure!(router["reason"] == "master is silent", "{router}");
     }
 
@@ -144,12 +144,12 @@ fn keepalived(lab: &Lab, binaries: &Binaries) -> Result<()> {
     lan.plug(1, true)?;
     let mut theirs = Keepalived::start(&lan, lab, 1, 250, "keepalived-2")?;
     lan.await_holder(1, &all).context("keepalived preempts us")?;
-    for router in await_state(ours.control(), "BACKUP")? {
+    for router in ours.await_state("BACKUP")? {
         ensure!(router["reason"] == "another master has a higher priority", "{router}");
     }
     theirs.service.stop()?;
     lan.await_holder(0, &all).context("keepalived stops")?;
-    for router in await_state(ours.control(), "MASTER")? {
+    for router in ours.await_state("MASTER")? {
         ensure!(router["reason"] == "master has resigned", "{router}");
     }
     Ok(())

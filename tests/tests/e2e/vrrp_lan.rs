@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,11 +15,12 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
 };
 use serde_json::Value;
-use tests::daemon::{Control, Daemon};
+use tests::daemon::Daemon;
 use tests::frames::{Mac, checksum, mac_of};
 use tests::interrupt;
 use tests::lab::Lab;
 use tests::namespace::Namespace;
+use tests::process::{Finished, run};
 use tests::requirements::Binaries;
 
 /// How long directors may take to agree: much longer than they need, because a test machine may be
@@ -35,6 +38,14 @@ pub(crate) struct Lan {
     nodes: Vec<Namespace>,
     pub(crate) client: Namespace,
     switch: Namespace,
+    /// Of each node and of the client. Asked for once: every `ip` keeps the kernel busy for long.
+    macs: Vec<Mac>,
+}
+
+/// A director on the link, and a way to its control socket that needs no namespace.
+pub(crate) struct Director<'lab> {
+    pub(crate) daemon: Daemon<'lab>,
+    program: PathBuf,
 }
 
 impl Lan {
@@ -61,7 +72,8 @@ impl Lan {
             }
             ensure!(nodes[n].enable_ipv6(LINK, &format!("fd77::{}/64", n + 1))?, "no IPv6 here");
         }
-        Ok(Self { nodes, client, switch })
+        let macs = nodes.iter().chain([&client]).map(|node| mac_of(node, LINK));
+        Ok(Self { macs: macs.collect::<Result<_>>()?, nodes, client, switch })
     }
 
     pub(crate) fn node(&self, n: usize) -> &Namespace {
@@ -74,6 +86,18 @@ impl Lan {
         Ok(())
     }
 
+    /// Lays a cable of their kernels between the first two nodes, as sync needs one: the other's
+    /// frames are the daemon's.
+    pub(crate) fn add_sync_link(&self, link: &str) -> Result<()> {
+        let [a, b, ..] = &self.nodes[..] else { unreachable!("there are two nodes") };
+        a.ip(&format!("link add {link} type veth peer name {link} netns {}", b.name()))?;
+        for (n, node) in [a, b].into_iter().enumerate() {
+            node.ip(&format!("addr add 10.78.0.{}/24 dev {link}", n + 1))?;
+            node.ip(&format!("link set {link} up"))?;
+        }
+        Ok(())
+    }
+
     /// Starts pollvsd at a node with these tables.
     pub(crate) fn start<'lab>(
         &self,
@@ -81,7 +105,7 @@ impl Lan {
         binaries: &Binaries,
         n: usize,
         tables: &str,
-    ) -> Result<Daemon<'lab>> {
+    ) -> Result<Director<'lab>> {
         let text = format!(
             "state = \"none\"\nrun = \"none\"\nconnections = 4096\nidle = \"yield\"\n\
              [[port]]\ndevice = \"{LINK}\"\naddresses = [\"{}/24\", \"fd77::{}/64\"]\n{tables}",
@@ -93,18 +117,19 @@ impl Lan {
         let socket = lab.directory().join(format!("node{n}.sock"));
         let mut command = self.nodes[n].lasting_command(&binaries.daemon);
         command.arg("--config").arg(&file).arg("--socket").arg(&socket);
-        Daemon::start_by(lab, binaries, &socket, &mut command)
+        let daemon = Daemon::start_by(lab, binaries, &socket, &mut command)?;
+        Ok(Director { daemon, program: binaries.control.clone() })
     }
 
     /// The link-layer addresses of those who say that they have an address.
     pub(crate) fn holders(&self, address: IpAddr) -> Result<BTreeSet<Mac>> {
-        let own = mac_of(&self.client, LINK)?;
+        let own = self.macs[self.nodes.len()];
         self.client.enter(|| ask(own, address))?
     }
 
     /// Waits until node `n`, and no other, has all of these addresses; returns how long it took.
     pub(crate) fn await_holder(&self, n: usize, addresses: &[IpAddr]) -> Result<Duration> {
-        let (started, mac) = (Instant::now(), mac_of(&self.nodes[n], LINK)?);
+        let (started, mac) = (Instant::now(), self.macs[n]);
         for &address in addresses {
             loop {
                 let holders = self.holders(address)?;
@@ -125,23 +150,39 @@ pub(crate) fn address(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, n as u8 + 1)
 }
 
-/// The routers of a daemon.
-pub(crate) fn routers(control: &Control<'_>) -> Result<Vec<Value>> {
-    let document: Value = serde_json::from_str(&control.must("vrrp --json")?)?;
-    Ok(document["routers"].as_array().context("no list of routers")?.clone())
-}
+impl Director<'_> {
+    /// Runs `pollvsadm`.
+    pub(crate) fn run(&self, arguments: &str) -> Result<Finished> {
+        let mut command = Command::new(&self.program);
+        command.arg("--socket").arg(self.daemon.control().socket());
+        run(command.args(arguments.split_whitespace()), PATIENCE)
+    }
 
-/// Waits until all of a daemon's routers are in this state.
-pub(crate) fn await_state(control: &Control<'_>, state: &str) -> Result<Vec<Value>> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let routers = routers(control)?;
-        if routers.iter().all(|router| router["state"] == state) {
-            return Ok(routers);
+    /// Runs `pollvsadm`, which has to succeed, and returns what it printed.
+    pub(crate) fn must(&self, arguments: &str) -> Result<String> {
+        let finished = self.run(arguments)?;
+        ensure!(finished.status.success(), "pollvsadm {arguments}: {}", finished.err());
+        Ok(finished.out())
+    }
+
+    /// Its routers.
+    pub(crate) fn routers(&self) -> Result<Vec<Value>> {
+        let document: Value = serde_json::from_str(&self.must("vrrp --json")?)?;
+        Ok(document["routers"].as_array().context("no list of routers")?.clone())
+    }
+
+    /// Waits until all of its routers are in this state.
+    pub(crate) fn await_state(&self, state: &str) -> Result<Vec<Value>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let routers = self.routers()?;
+            if routers.iter().all(|router| router["state"] == state) {
+                return Ok(routers);
+            }
+            ensure!(Instant::now() < end, "not {state}: {}", self.must("vrrp")?);
+            interrupt::check()?;
+            thread::sleep(Duration::from_millis(20));
         }
-        ensure!(Instant::now() < end, "not {state}: {}", control.must("vrrp")?);
-        interrupt::check()?;
-        thread::sleep(Duration::from_millis(20));
     }
 }
 
