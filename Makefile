@@ -3,8 +3,8 @@
 BUILD_PACKAGES = libdpdk-dev pkg-config
 LAB_PACKAGES = iproute2 ethtool nginx-light curl apache2-utils
 BENCH_PACKAGES = dpdk-dev $(LAB_PACKAGES) nftables haproxy libnginx-mod-stream
-# Clients of ipvsadm, run as they are, and what reads manuals with care.
-CLIENT_PACKAGES = ipvsadm ldirectord mon mandoc
+# Clients of ipvsadm and a router of VRRP, run as they are, and what reads manuals with care.
+CLIENT_PACKAGES = ipvsadm ldirectord mon keepalived mandoc
 # What building the oracle needs: the real kernel in user mode (ORACLE, ../shared/ipvs-oracle).
 ORACLE_PACKAGES = debootstrap cpio kmod
 

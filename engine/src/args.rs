@@ -52,7 +52,8 @@ Control:
   --config FILE            TOML file; flags replace its values, and ports, routes
                            and neighbours given by flags are added to its own;
                            only there: rules, [sysctl], [timeouts], [[mark]],
-                           connections_ipv6, templates and VLANs (see configs/)
+                           [[vrrp]], [sync], connections_ipv6, templates and
+                           VLANs (see configs/)
   --socket PATH            control socket [/run/pollvs/pollvsd.sock]
   --socket-group GROUP     who may use it, besides root [nobody]
   --read-only-socket PATH  a second socket, for listing only [none]; pollvsadm

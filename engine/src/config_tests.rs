@@ -27,7 +27,7 @@ fn shipped_configurations_load() {
         }
     }
     let stems: Vec<_> = names.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
-    assert_eq!(stems, ["direct", "nat", "tunnel"]);
+    assert_eq!(stems, ["direct", "ha", "nat", "tunnel"]);
 }
 
 #[test]

@@ -174,8 +174,7 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         go.store(true, Ordering::Release);
         let start =
             |vrrp: Vrrp| vrrp.start(routers, to_workers, Box::new(reader), plan.clock, activity);
-        // Dropped before the workers stop, so that what it says last is sent.
-        let _vrrp = vrrp.map(start).transpose()?;
+        let vrrp = vrrp.map(start).transpose()?;
         let names = SystemNames::new();
         if let Some(socket) = &read_only {
             let (control, names) = (control.clone(), names.clone());
@@ -199,6 +198,8 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
             config.socket.display(),
         ));
         wait();
+        // Before the workers stop, so that what it says last is sent.
+        drop(vrrp);
         drop(stopper);
         Ok::<(), String>(())
     })?;

@@ -33,6 +33,9 @@ pub const DROP_IN: &[Tool] = &[IPVSADM, BASH, UNSHARE];
 /// What the cases with an unmodified mon need besides.
 pub const MON: &[Tool] = &[IPVSADM, BASH, UNSHARE, ("mon", "mon")];
 
+/// What the cases with an unmodified keepalived need besides.
+pub const KEEPALIVED: &[Tool] = &[("keepalived", "keepalived")];
+
 /// A file to mount ours over, where its callers look for it.
 const IPVSADM: Tool = ("/sbin/ipvsadm", "ipvsadm");
 const BASH: Tool = ("bash", "bash");

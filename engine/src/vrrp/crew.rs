@@ -53,7 +53,11 @@ impl Crew {
 
     /// Hands on what waits; says whether anything still does.
     pub(super) fn flush(&mut self) -> bool {
-        self.0.iter_mut().fold(false, |waits, lane| lane.flush() || waits)
+        let mut waits = false;
+        for lane in &mut self.0 {
+            waits |= lane.flush();
+        }
+        waits
     }
 }
 

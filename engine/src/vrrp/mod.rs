@@ -141,6 +141,7 @@ impl Vrrp {
         activity: Arc<AtomicU8>,
     ) -> Result<Running, String> {
         let text = |error: io::Error| format!("vrrp: {error}");
+        self.plan.look_for_programs();
         let (hooks, hook_thread) = Hooks::start().map_err(text)?;
         let crew = Crew::new(workers);
         let orders = self.queue;

@@ -9,6 +9,7 @@ use dataplane::vrrp::{Auth, Config as RouterConfig, ConfigError as RouterError, 
 use super::section::{Track, VrrpSection};
 use crate::config::{Config, ConfigError};
 use crate::origin::Key;
+use crate::say::complain;
 
 /// Milliseconds in the unit of advertised intervals.
 const CENTISECOND_MS: u32 = 10;
@@ -64,6 +65,19 @@ impl Plan {
     #[must_use]
     pub fn floating(&self) -> Vec<(InterfaceId, IpAddr)> {
         self.routers.iter().flat_map(|router| router.floating.clone()).collect()
+    }
+
+    /// Complains about programs that are not there, while there is time to put them there.
+    pub(super) fn look_for_programs(&self) {
+        for router in &self.routers {
+            let name = &router.section.name;
+            for (key, command) in router.section.commands() {
+                if let Some(program) = command.program().filter(|program| !program.is_file()) {
+                    let shown = program.display();
+                    complain(format_args!("pollvsd: vrrp {name}: {key}: there is no file {shown}"));
+                }
+            }
+        }
     }
 
     fn add(&mut self, router: RouterPlan) {
@@ -344,3 +358,7 @@ fn source(interface: &Interface, first: IpAddr) -> Option<IpAddr> {
 fn link_local(Mac([a, b, c, d, e, f]): Mac) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -73,3 +73,34 @@ impl Drop for Program {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn result(line: &str, limit: Duration) -> Result<(), String> {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let mut program =
+            Program::start(&words, limit, Output::Nowhere).map_err(|error| error.to_string())?;
+        loop {
+            if let Some(result) = program.look(None) {
+                return result;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn it_ends_by_itself_or_is_ended_with_its_children() {
+        let long = Duration::from_secs(60);
+        assert_eq!(result("/bin/true", long), Ok(()));
+        assert!(result("/bin/false", long).unwrap_err().contains('1'));
+        assert!(result("/no/such/program", long).unwrap_err().contains("No such file"));
+        let started = Instant::now();
+        // The shell waits for what it has started.
+        let error = result("/bin/sh -c /bin/sleep${IFS}50;true", Duration::from_millis(50));
+        assert!(error.unwrap_err().contains("too long"));
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+}

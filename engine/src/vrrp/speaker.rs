@@ -333,10 +333,14 @@ impl Speaker {
     fn standing(&self) -> Standing {
         let mut standing = Standing::default();
         for router in self.groups.iter().flat_map(Group::members) {
-            let is_master = router.state() == State::Master;
-            standing.masters += u32::from(is_master);
             standing.released |= router.is_released();
-            standing.pending += u32::from(is_master || router.master().is_none());
+            standing.masters += u32::from(router.state() == State::Master);
+            // Who has a fault, or has not begun, hears nobody.
+            standing.pending += u32::from(match router.state() {
+                State::Master => true,
+                State::Backup => router.master().is_none(),
+                State::Initialize | State::Fault => false,
+            });
         }
         standing
     }

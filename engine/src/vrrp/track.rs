@@ -1,10 +1,12 @@
 //! What virtual routers watch: links of ports, and programs that must succeed.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use crossbeam_channel::Sender;
 
@@ -61,8 +63,8 @@ struct Health {
     router: usize,
     name: String,
     priority: u8,
-    /// Ports with the item of each.
-    ports: Vec<(usize, usize)>,
+    /// Ports: place, name, and the item of each.
+    ports: Vec<(usize, String, usize)>,
     scripts: Vec<(usize, TrackScript)>,
     items: Mutex<Vec<Item>>,
     orders: Sender<Order>,
@@ -83,7 +85,7 @@ impl Health {
             items.len() - 1
         };
         for &(port, ref name, weight) in &plan.ports {
-            ports.push((port, add(format!("port {name}"), weight)));
+            ports.push((port, name.clone(), add(format!("port {name}"), weight)));
         }
         for track in &plan.section.track {
             if let Track::Script(script) = track {
@@ -140,14 +142,37 @@ fn priority(configured: u8, items: &[Item]) -> u8 {
     sum.clamp(1, 254) as u8
 }
 
+/// Where Linux tells the state of an interface, unlike others without taking a lock that may be
+/// held for long.
+fn operstate(device: &str) -> PathBuf {
+    Path::new("/sys/class/net").join(device).join("operstate")
+}
+
+/// Whether an interface can be used, as far as Linux knows.
+fn is_up(operstate: &str) -> bool {
+    ["up", "unknown"].contains(&operstate.trim())
+}
+
 fn watch_links(healths: &[Arc<Health>], ports: &dyn ReadPorts, stop: &AtomicBool) {
     healths.iter().for_each(|health| health.begin());
+    let devices: BTreeMap<usize, &str> = healths
+        .iter()
+        .flat_map(|health| &health.ports)
+        .map(|(place, device, _)| (*place, device.as_str()))
+        .collect();
+    let (linux, others): (BTreeMap<_, _>, BTreeMap<_, _>) = devices
+        .into_iter()
+        .map(|(place, device)| (place, operstate(device)))
+        .partition(|(_, file)| file.exists());
     while !stop.load(Ordering::Relaxed) {
-        let links = ports.links();
+        let links = if others.is_empty() { Vec::new() } else { ports.links() };
         for health in healths {
-            for &(port, item) in &health.ports {
-                if let Some(link) = links.get(port) {
-                    health.set(item, link.is_up, "");
+            for &(place, _, item) in &health.ports {
+                // Whose file has gone is gone.
+                let state = |file| is_up(&fs::read_to_string(file).unwrap_or_default());
+                let link = links.get(place).map(|link| link.is_up);
+                if let Some(is_up) = linux.get(&place).map(state).or(link) {
+                    health.set(item, is_up, "");
                 }
             }
         }
@@ -198,6 +223,15 @@ fn run_once(script: &TrackScript, stop: &AtomicBool) -> Option<Result<(), String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_without_a_carrier_is_down() {
+        for (state, expected) in
+            [("up\n", true), ("unknown\n", true), ("lowerlayerdown\n", false), ("", false)]
+        {
+            assert_eq!(is_up(state), expected, "{state:?}");
+        }
+    }
 
     #[test]
     fn weights_count_as_keepalived_has_them() {

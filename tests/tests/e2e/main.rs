@@ -27,6 +27,10 @@ mod sockets;
 mod sync_kernel;
 mod table;
 mod traffic;
+mod vrrp;
+mod vrrp_hostile;
+mod vrrp_keepalived;
+mod vrrp_lan;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -137,6 +141,9 @@ fn main() -> ExitCode {
     cases.extend(packets::cases());
     cases.extend(ports::cases());
     cases.extend(sync_kernel::cases());
+    cases.extend(vrrp::cases());
+    cases.extend(vrrp_keepalived::cases());
+    cases.extend(vrrp_hostile::cases());
     cases.retain(|case| arguments.pick(&case.name));
     if arguments.list {
         for case in &cases {
