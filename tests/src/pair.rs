@@ -22,6 +22,7 @@ pub mod scene;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use crate::daemon::Daemon;
 use crate::interrupt;
 use crate::lab::{DIRECTOR_INSIDE, Lab, ROUTER, VIP, plug};
 use crate::namespace::Namespace;
+use crate::process::{Service, must};
 use crate::requirements::Binaries;
 use crate::session::Session;
 
@@ -93,9 +95,12 @@ impl Default for Setup {
 #[derive(Debug)]
 pub struct Pair<'lab> {
     daemons: [Option<Daemon<'lab>>; 2],
+    /// Programs that do nothing, in the directors' namespaces. `ip netns exec` makes a mount
+    /// namespace too, which takes seconds while pollers hold the cores; to enter one does not.
+    doors: [Service; 2],
     _echo: EchoServer,
     lab: &'lab Lab,
-    second: Namespace,
+    _second: Namespace,
     _router: Namespace,
     binaries: Binaries,
     setup: Setup,
@@ -151,8 +156,22 @@ impl<'lab> Pair<'lab> {
             namespace.ip(&format!("rule add from {VIP_DIRECT} table 100"))?;
         }
         let echo = EchoServer::start(lab.servers().iter().map(|server| server.namespace()))?;
+        let door = |number: usize, namespace: &Namespace| {
+            let mut command = namespace.lasting_command("sleep");
+            Service::start(&format!("door-{number}"), command.arg("infinity"), &lab.logs())
+        };
+        let doors = [door(0, first)?, door(1, &second)?];
         let (binaries, daemons) = (binaries.clone(), [None, None]);
-        Ok(Self { daemons, _echo: echo, lab, second, _router: router, binaries, setup })
+        Ok(Self {
+            daemons,
+            doors,
+            _echo: echo,
+            lab,
+            _second: second,
+            _router: router,
+            binaries,
+            setup,
+        })
     }
 
     /// Starts a director and waits until it polls its ports.
@@ -164,10 +183,11 @@ impl<'lab> Pair<'lab> {
         let directory = self.lab.directory();
         let socket = directory.join(format!("director-{number}.sock"));
         let file = directory.join(format!("director-{number}.toml"));
-        let namespace = if who == Who::First { self.lab.director() } else { &self.second };
         let config = self.config(who).replace("SOCKET", &socket.display().to_string());
         fs::write(&file, config)?;
-        let mut command = namespace.lasting_command(&self.binaries.daemon);
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--mount", "--target", &self.doors[number].id().to_string()]);
+        command.args(["setpriv", "--pdeathsig", "KILL"]).arg(&self.binaries.daemon);
         command.arg("--config").arg(&file);
         let daemon = Daemon::start_by(self.lab, &self.binaries, &socket, &mut command)?;
         self.daemons[number] = Some(daemon);
@@ -203,6 +223,17 @@ impl<'lab> Pair<'lab> {
     /// When it does not.
     pub fn daemon(&self, who: Who) -> Result<&Daemon<'lab>> {
         self.daemons[who as usize].as_ref().with_context(|| format!("{who:?} does not run"))
+    }
+
+    /// Runs `pollvsadm` for a director, which has to succeed. Not in the director's namespace: that
+    /// takes seconds to enter where pollers hold the cores.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub fn admin(&self, who: Who, words: &str, limit: Duration) -> Result<String> {
+        let mut command = Command::new(&self.binaries.control);
+        command.arg("--socket").arg(self.daemon(who)?.control().socket());
+        must(command.args(words.split_whitespace()), limit)
     }
 
     /// A listing of a director, asked for without a program, which would take time from those that

@@ -25,8 +25,9 @@ status is 1 if a connection broke.
 
   --connections N  besides download and session (default: 300)
   --interval-ms N  between VRRP advertisements (default: 70)
-  --act ACT        kill, failback or handover (default: these three); may be given several times
-  --repeat N       play the acts so many times (default: 1)
+  --act ACT        kill, failback, handover or back (after a handover); may be given several times
+                   (default: kill, failback, handover)
+  --repeat N       play the acts so many times, and go back each time (default: 1)
   --spin           workers never let go of their cores
   --help           this text";
 
@@ -83,8 +84,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
             "--interval-ms" => options.interval_ms = value.parse().with_context(wrong)?,
             "--repeat" => options.repeat = value.parse().with_context(wrong)?,
             "--act" => {
-                let acts = [Act::Kill, Act::Failback, Act::Handover];
-                let act = acts.into_iter().find(|act| act.to_string() == value);
+                let act = Act::ALL.into_iter().find(|act| act.to_string() == value);
                 options.acts.push(act.with_context(wrong)?);
             }
             _ => bail!("unknown argument {name}"),
@@ -133,8 +133,10 @@ fn play(lab: &Lab, binaries: &Binaries, options: &Options) -> Result<()> {
         for &act in &options.acts {
             broken += one_act(&mut pair, &mut scene, act)?;
         }
-        if options.acts == [Act::Kill] && options.repeat > 1 {
-            broken += one_act(&mut pair, &mut scene, Act::Failback)?;
+        if options.repeat > 1
+            && let Some(act) = options.acts.last().and_then(|act| act.reverse())
+        {
+            broken += one_act(&mut pair, &mut scene, act)?;
         }
     }
     let bytes = scene.finish()?;
@@ -152,6 +154,7 @@ fn one_act(pair: &mut Pair<'_>, scene: &mut Scene, act: Act) -> Result<usize> {
         }
         Act::Failback => eprintln!("demo-ha: the first director is started again"),
         Act::Handover => eprintln!("demo-ha: pollvsadm handover on the master"),
+        Act::Back => eprintln!("demo-ha: pollvsadm handover --back on the first director"),
     }
     let outcome = scene.play(pair, act)?;
     println!("{}", outcome.line(&act));

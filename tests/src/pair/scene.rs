@@ -29,6 +29,23 @@ pub enum Act {
     Failback,
     /// The master is told to hand over.
     Handover,
+    /// It is told to take part again.
+    Back,
+}
+
+impl Act {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Kill, Self::Failback, Self::Handover, Self::Back];
+
+    /// What makes it possible once more.
+    #[must_use]
+    pub fn reverse(self) -> Option<Self> {
+        match self {
+            Self::Kill => Some(Self::Failback),
+            Self::Handover => Some(Self::Back),
+            Self::Failback | Self::Back => None,
+        }
+    }
 }
 
 impl fmt::Display for Act {
@@ -37,6 +54,7 @@ impl fmt::Display for Act {
             Self::Kill => "kill",
             Self::Failback => "failback",
             Self::Handover => "handover",
+            Self::Back => "back",
         })
     }
 }
@@ -191,17 +209,23 @@ impl Scene {
 
 /// Moves the addresses and waits until traffic goes on. Returns when that began.
 pub(super) fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<Instant> {
-    let (began, master) = match act {
-        Act::Kill => (pair.kill(Who::First)?, Who::Second),
+    let mut began = Instant::now();
+    let master = match act {
+        Act::Kill => {
+            began = pair.kill(Who::First)?;
+            Who::Second
+        }
         Act::Failback => {
-            let began = Instant::now();
             pair.start(Who::First)?;
-            (began, Who::First)
+            Who::First
+        }
+        Act::Back => {
+            pair.admin(Who::First, "handover --back", PATIENCE)?;
+            Who::First
         }
         Act::Handover => {
-            let began = Instant::now();
-            pair.daemon(Who::First)?.control().must("handover")?;
-            (began, Who::Second)
+            pair.admin(Who::First, "handover", PATIENCE)?;
+            Who::Second
         }
     };
     pair.wait("the addresses have moved", PATIENCE, |pair| pair.is_master(master))?;
