@@ -22,6 +22,7 @@ pub mod scene;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,6 +52,9 @@ pub const LOGIN: SocketAddrV4 = SocketAddrV4::new(VIP, 22);
 const LOOK: Duration = Duration::from_millis(5);
 /// Directors are in touch and in step after this time: they greet once a second.
 const IN_STEP: Duration = Duration::from_secs(8);
+
+/// Whether `pollvsadm --json sync` tells of a director whose whole table is here.
+const IS_IN_STEP: &str = r#"grep -q '"fetched":[1-9][0-9]*,.*"in_step":true'"#;
 
 /// One of the two directors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,8 +187,18 @@ impl<'lab> Pair<'lab> {
         let directory = self.lab.directory();
         let socket = directory.join(format!("director-{number}.sock"));
         let file = directory.join(format!("director-{number}.toml"));
+        let script = directory.join("in-step");
         let config = self.config(who).replace("SOCKET", &socket.display().to_string());
-        fs::write(&file, config)?;
+        fs::write(&file, config.replace("IN_STEP", &script.display().to_string()))?;
+        if who == Who::First {
+            let ask = format!(
+                "{} --socket {} --json sync",
+                self.binaries.control.display(),
+                socket.display()
+            );
+            fs::write(&script, format!("#!/bin/sh\n{ask} | {IS_IN_STEP}\n"))?;
+            fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        }
         let mut command = Command::new("nsenter");
         command.args(["--net", "--mount", "--target", &self.doors[number].id().to_string()]);
         command.args(["setpriv", "--pdeathsig", "KILL"]).arg(&self.binaries.daemon);
@@ -316,7 +330,11 @@ impl<'lab> Pair<'lab> {
 
     fn config(&self, who: Who) -> String {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let (number, priority) = if who == Who::First { (1, 150) } else { (2, 100) };
+        // The first one outranks the other only while it has the other's whole table.
+        let (number, priority, claim) = match who {
+            Who::First => (1, 90, "track = [{ script = \"IN_STEP\", weight = 60 }]"),
+            Who::Second => (2, 100, "preempt = false"),
+        };
         // Apart, as far as there are cores.
         let core = (number - 1) % cores;
         let Setup { interval_ms, connections, spin, .. } = self.setup;
@@ -374,8 +392,8 @@ vrid = 51
 port = \"d0\"
 priority = {priority}
 interval_ms = {interval_ms}
-preempt_delay_s = 3 # until it has the whole table
 addresses = [\"{VIP}\", \"{VIP_DIRECT}\"]
+{claim}
 
 [[vrrp]]
 name = \"inside\"
@@ -384,8 +402,8 @@ vrid = 52
 port = \"d1\"
 priority = {priority}
 interval_ms = {interval_ms}
-preempt_delay_s = 3
 addresses = [\"{DIRECTOR_INSIDE}\"]
+{claim}
 "
         )
     }
