@@ -8,10 +8,11 @@ CLIENT_PACKAGES = ipvsadm ldirectord mon keepalived mandoc
 # What building the oracle needs: the real kernel in user mode (ORACLE, ../shared/ipvs-oracle).
 ORACLE_PACKAGES = debootstrap cpio kmod
 
-.PHONY: help demo test oracle bench guard lint clean install uninstall
+.PHONY: help demo demo-ha test oracle bench guard lint clean install uninstall
 
 help:
 	@echo 'make demo    real HTTP through NAT, tunnel and direct routing, in network namespaces'
+	@echo 'make demo-ha two directors: kill -9, failback and handover while connections go on'
 	@echo 'make test    all tests; as root also the end-to-end ones'
 	@echo 'make oracle SEED=n  random scenes in the real kernel, replayed here and compared'
 	@echo 'make bench   all benchmarks, and a report of them: perf/results/report.md'
@@ -19,7 +20,7 @@ help:
 	@echo 'make lint    formatting and lints'
 	@echo 'make clean   removes target/'
 	@echo 'make install, make uninstall  to and from PREFIX (/usr/local) in DESTDIR'
-	@echo 'demo, test, bench and guard install the Debian packages they need, and say which.'
+	@echo 'demo, demo-ha, test, bench and guard install the Debian packages they need, and say which.'
 
 # Needs root. Makes network namespaces and removes them again.
 demo:
@@ -28,6 +29,14 @@ demo:
 	@echo 'demo: building pollvs (target/)'
 	@cargo build --locked --quiet -p engine -p ctl -p tests
 	@target/debug/demo
+
+# Needs root. The same, with two directors.
+demo-ha:
+	@[ "$$(id -u)" = 0 ] || { echo 'make demo-ha: needs root, for network namespaces' >&2; exit 1; }
+	@tests/packages $(BUILD_PACKAGES) $(LAB_PACKAGES)
+	@echo 'demo-ha: building pollvs (target/)'
+	@cargo build --locked --quiet -p engine -p ctl -p tests
+	@$(or $(CARGO_TARGET_DIR),target)/debug/demo-ha
 
 # Without root, or without packages, runs what can run and counts the rest as skipped.
 test:

@@ -31,6 +31,7 @@ pub mod lab;
 pub mod ldirectord;
 pub mod model;
 pub mod namespace;
+pub mod pair;
 pub mod process;
 pub mod requirements;
 pub mod server;

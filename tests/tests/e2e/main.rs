@@ -10,6 +10,7 @@ mod crowd;
 mod disk;
 mod drain;
 mod files;
+mod ha;
 mod hostile;
 mod ipv6;
 mod key;
@@ -135,6 +136,7 @@ fn main() -> ExitCode {
     cases.extend(sockets::cases());
     cases.extend(crowd::cases());
     cases.extend(files::cases());
+    cases.extend(ha::cases());
     cases.extend(hostile::cases());
     cases.extend(ldirectord::cases());
     cases.extend(mon::cases());
