@@ -269,10 +269,12 @@ impl<A: Network> Lane<A> {
             && !now.reached(connection.expires)
         {
             match staged.way {
-                Way::Request if connection.is_request(packet) && !packet.opens() => {
-                    if common.servers[connection.server.index()].is_available {
-                        return request(common, now, frame, packet, connection);
-                    }
+                Way::Request
+                    if connection.is_request(packet)
+                        && !packet.opens()
+                        && common.servers[connection.server.index()].is_available =>
+                {
+                    return request(common, now, frame, packet, connection);
                 }
                 Way::Reply if connection.is_reply(packet) => {
                     return reply(common, now, frame, packet, connection);
