@@ -143,8 +143,12 @@ pub fn ping_from(lab: &Lab, source: Ipv4Addr, target: Ipv4Addr) -> Result<Durati
     lab.client().enter(|| echo(source, target, 1))?
 }
 
-/// Our own echo instead of the `ping` program: it also checks that the payload comes back whole.
-fn echo(source: Ipv4Addr, target: Ipv4Addr, sequence: u16) -> Result<Duration> {
+/// Pings `target` from where the thread is. Our own echo instead of the `ping` program: it also
+/// checks that the payload comes back whole.
+///
+/// # Errors
+/// When no matching answer comes within a second.
+pub fn echo(source: Ipv4Addr, target: Ipv4Addr, sequence: u16) -> Result<Duration> {
     let socket = icmp_socket()?;
     socket.bind(&SocketAddrV4::new(source, 0).into())?;
     socket.connect(&SocketAddrV4::new(target, 0).into())?;

@@ -3,13 +3,14 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dataplane::sync::wire::{Version, Writer};
+use tests::client::echo;
 use tests::namespace::Namespace;
-use tests::process::run;
 
 use super::rates::record;
 use crate::daemon::Daemon;
@@ -21,6 +22,8 @@ use crate::sample::Samples;
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
 const PORT: u16 = 8848;
 const SYNC_ID: u8 = 7;
+/// Pings at least.
+const PINGS: u16 = 200;
 /// Tables fetched.
 const FETCHES: usize = 5;
 /// Messages sent without a pause, when there are pauses.
@@ -53,10 +56,16 @@ pub(super) fn measure(options: &Options, output: &mut Output) -> Result<()> {
         (Samples::default(), Samples::default(), Samples::default());
     for n in 0..FETCHES {
         progress(&format!("sync: whole table, {} of {FETCHES}", n + 1));
-        before.push(pair.longest_ping()?);
-        let backup = pair.daemon(&pair.backup, &folder.path().join("backup"), connections)?;
-        meanwhile.push(pair.longest_ping()?);
-        rate.push(fetched(&backup, connections)?);
+        before.push(pair.longest_ping(&AtomicBool::new(true))?);
+        let is_over = AtomicBool::new(false);
+        let (fetched, longest) = thread::scope(|scope| {
+            let pinging = scope.spawn(|| pair.longest_ping(&is_over));
+            let fetched = pair.fetch(&folder.path().join("backup"), connections);
+            is_over.store(true, Ordering::Relaxed);
+            (fetched, pinging.join().expect("pinging does not panic"))
+        });
+        rate.push(fetched?);
+        meanwhile.push(longest?);
     }
     output.row(
         &Row {
@@ -68,12 +77,9 @@ pub(super) fn measure(options: &Options, output: &mut Output) -> Result<()> {
         }
         .spread(&rate),
     )?;
-    progress(&format!(
-        "sync: longest of 200 pings of the master, ms: {:.2} before, {:.2} while a table goes over",
-        before.median(),
-        meanwhile.median()
-    ));
-    Ok(())
+    let row = Row { bench: "sync", case: Some("longest ping meanwhile".into()), ..Row::default() };
+    let row = Row { max_us: Some(meanwhile.median()), ..row }.spread(&meanwhile);
+    output.row(&row.against("before", &meanwhile, &before))
 }
 
 impl Pair {
@@ -152,14 +158,27 @@ impl Pair {
         })?
     }
 
-    /// The longest of 200 round trips to the master's data port, in milliseconds.
-    fn longest_ping(&self) -> Result<f64> {
-        let mut ping = self.backup.command("ping");
-        ping.args(["-q", "-c", "200", "-i", "0.01", "10.88.0.1"]);
-        let said = run(&mut ping, LIMIT)?.out();
-        let times = said.rsplit_once("= ").context("ping says how long it took")?.1;
-        let longest = times.split('/').nth(2).context("ping has a longest time")?;
-        Ok(longest.parse()?)
+    /// The longest round trip to the master's data port, in microseconds: of [`PINGS`] at least, and
+    /// until it is over.
+    fn longest_ping(&self, is_over: &AtomicBool) -> Result<f64> {
+        let mut longest = Duration::ZERO;
+        self.backup.enter(|| -> Result<()> {
+            let mut pings = 0_u16;
+            while pings < PINGS || !is_over.load(Ordering::Relaxed) {
+                let took = echo(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 88, 0, 1), pings)?;
+                // The first ones resolve the address.
+                longest = if pings < 10 { Duration::ZERO } else { longest.max(took) };
+                pings = pings.wrapping_add(1);
+                thread::sleep(Duration::from_millis(2));
+            }
+            Ok(())
+        })??;
+        Ok(longest.as_secs_f64() * 1e6)
+    }
+
+    /// Starts a daemon and waits until it has fetched the whole table; records a second.
+    fn fetch(&self, folder: &Path, connections: u32) -> Result<f64> {
+        fetched(&self.daemon(&self.backup, folder, connections)?, connections)
     }
 }
 
