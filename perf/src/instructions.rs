@@ -18,6 +18,7 @@ use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
 use dataplane::BURST;
+use dataplane::command::{Command, SyncRoles};
 use dataplane::service::{Family, Method, Protocol};
 use dataplane::shard::Shard;
 use dataplane::time::Tick;
@@ -38,6 +39,8 @@ const MAX_PACKETS: u32 = 1 << 16;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
     Request,
+    /// Requests of which a backup is told.
+    Told,
     Reply,
     New,
     Garbage,
@@ -63,6 +66,8 @@ fn cases() -> Vec<Case> {
         ("ipip", Method::Tunnel, Load::Request),
         ("nat-request", Method::Nat, Load::Request),
         ("nat-reply", Method::Nat, Load::Reply),
+        ("dr-told", Method::Direct, Load::Told),
+        ("nat-told", Method::Nat, Load::Told),
     ];
     for (way, method, load) in ways {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -110,13 +115,15 @@ impl Case {
             let clients = (0..CONNECTIONS).map(Client::numbered);
             Pool::new().fill(&mut shard, self.setup, &clients);
         }
+        let roles = SyncRoles { is_master: self.load == Load::Told, is_backup: false };
+        shard.apply(Tick(2), Command::PutSync(roles));
         let traffic = Traffic::new(
             family,
             protocol,
             match self.load {
                 Load::Reply => Kind::Reply,
                 Load::New => Kind::Opening,
-                Load::Request | Load::Garbage => Kind::Request,
+                Load::Request | Load::Told | Load::Garbage => Kind::Request,
             },
         );
         let mut random = Random(1);
@@ -153,6 +160,11 @@ fn guarded_process(
     verdicts: &mut [Verdict; BURST],
 ) {
     shard.process(Tick(2), &Nowhere, burst, verdicts);
+    if shard.has_told() {
+        shard.fetch_told().for_each(|record| {
+            black_box(&record);
+        });
+    }
     // Something to do after it, so that it is a call and not a jump.
     black_box(&verdicts);
 }
