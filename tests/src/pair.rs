@@ -17,6 +17,8 @@
 pub mod crowd;
 pub mod download;
 pub mod echo;
+pub mod herd;
+pub mod opening;
 pub mod probe;
 pub mod scene;
 
@@ -31,6 +33,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use self::echo::{ECHO_PORT, EchoServer};
+use self::herd::Part;
 use crate::daemon::Daemon;
 use crate::interrupt;
 use crate::lab::{DIRECTOR_INSIDE, Lab, ROUTER, VIP, plug};
@@ -85,13 +88,15 @@ pub struct Setup {
     pub connections: u32,
     /// Addresses of the client, besides its first.
     pub sources: u8,
+    /// Programs that serve, besides this one, at each server.
+    pub echoes: usize,
     /// Workers spin instead of yielding.
     pub spin: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { interval_ms: 70, connections: 65_536, sources: 1, spin: false }
+        Self { interval_ms: 70, connections: 65_536, sources: 1, echoes: 0, spin: false }
     }
 }
 
@@ -103,6 +108,8 @@ pub struct Pair<'lab> {
     /// namespace too, which takes seconds while pollers hold the cores; to enter one does not.
     doors: [Service; 2],
     _echo: EchoServer,
+    /// More of them.
+    _echoes: Vec<Part>,
     lab: &'lab Lab,
     _second: Namespace,
     _router: Namespace,
@@ -160,6 +167,15 @@ impl<'lab> Pair<'lab> {
             namespace.ip(&format!("rule add from {VIP_DIRECT} table 100"))?;
         }
         let echo = EchoServer::start(lab.servers().iter().map(|server| server.namespace()))?;
+        let mut echoes = Vec::new();
+        for server in lab.servers() {
+            for number in 0..setup.echoes {
+                let log = lab.logs().join(format!("echo-{}-{number}.err", server.name()));
+                let mut part = Part::start(server.namespace(), "serve", &log)?;
+                part.hear("ready")?;
+                echoes.push(part);
+            }
+        }
         let door = |number: usize, namespace: &Namespace| {
             let mut command = namespace.lasting_command("sleep");
             Service::start(&format!("door-{number}"), command.arg("infinity"), &lab.logs())
@@ -170,6 +186,7 @@ impl<'lab> Pair<'lab> {
             daemons,
             doors,
             _echo: echo,
+            _echoes: echoes,
             lab,
             _second: second,
             _router: router,
@@ -282,6 +299,28 @@ impl<'lab> Pair<'lab> {
         Ok(workers.iter().filter_map(|worker| worker["connections"].as_u64()).sum())
     }
 
+    /// What sync has lost on its way to a director, in words, as far as it runs.
+    ///
+    /// # Errors
+    /// As [`Pair::listing`].
+    pub fn losses(&self, who: Who) -> Result<String> {
+        let mut words = Vec::new();
+        if self.daemon(who.other()).is_ok() {
+            let master = &self.listing(who.other(), "sync")?["master"];
+            for name in ["records", "overruns", "queue_full", "send_errors", "lag_us"] {
+                words.push(format!("{name}={}", master[name]));
+            }
+        }
+        let backup = &self.listing(who, "sync")?["backup"];
+        let lost = backup["senders"].as_array().into_iter().flatten();
+        let lost: u64 = lost.filter_map(|sender| sender["lost"].as_u64()).sum();
+        words.push(format!("lost={lost}"));
+        for name in ["made", "overruns", "no_room", "unfit"] {
+            words.push(format!("{name}={}", backup[name]));
+        }
+        Ok(words.join(" "))
+    }
+
     /// Waits until a director has fetched the other's table and all that was said since.
     ///
     /// # Errors
@@ -320,6 +359,12 @@ impl<'lab> Pair<'lab> {
     #[must_use]
     pub fn client(&self) -> &'lab Namespace {
         self.lab.client()
+    }
+
+    /// The lab that it is made of.
+    #[must_use]
+    pub fn lab(&self) -> &'lab Lab {
+        self.lab
     }
 
     /// The client's addresses.
