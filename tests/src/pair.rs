@@ -178,7 +178,14 @@ impl<'lab> Pair<'lab> {
         }
         let door = |number: usize, namespace: &Namespace| {
             let mut command = namespace.lasting_command("sleep");
-            Service::start(&format!("door-{number}"), command.arg("infinity"), &lab.logs())
+            command.arg("infinity");
+            let mut door = Service::start(&format!("door-{number}"), &mut command, &lab.logs())?;
+            // Before, it is still on its way in.
+            door.wait_until(IN_STEP, |door| {
+                let name = fs::read_to_string(format!("/proc/{}/comm", door.id()));
+                name.is_ok_and(|name| name.trim() == "sleep")
+            })?;
+            Ok::<_, anyhow::Error>(door)
         };
         let doors = [door(0, first)?, door(1, &second)?];
         let (binaries, daemons) = (binaries.clone(), [None, None]);
@@ -307,6 +314,10 @@ impl<'lab> Pair<'lab> {
         let mut words = Vec::new();
         if self.daemon(who.other()).is_ok() {
             let master = &self.listing(who.other(), "sync")?["master"];
+            let ports = self.listing(who.other(), "ports")?;
+            for port in ports["ports"].as_array().into_iter().flatten() {
+                words.push(format!("{}_missed={}", port["name"], port["missed"]));
+            }
             for name in ["records", "overruns", "queue_full", "send_errors", "lag_us"] {
                 words.push(format!("{name}={}", master[name]));
             }

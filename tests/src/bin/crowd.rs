@@ -3,7 +3,8 @@
 //!
 //! `crowd serve` prints `ready`. `crowd hold NUMBER PACE SOURCE TARGET...` opens so many connections,
 //! prints `opened NUMBER` when they are there, or when it is told to `stop`, and then does what the
-//! lines say: `exchange` a byte on each connection, so many in a millisecond (`broken NUMBER WHY`),
+//! lines say: `exchange` a byte on each connection, so many in a millisecond (`broken NUMBER`, and so
+//! many lines with address, port and reason),
 //! or `split MICROSECONDS`: those that were not there so long ago are only for `young`, which is
 //! the same for them (`young NUMBER`).
 
@@ -95,6 +96,7 @@ fn obey(mut crowd: Crowd, lines: &Receiver<String>) -> Result<()> {
 fn exchange(crowd: &mut Crowd) -> Result<()> {
     crowd.exchange()?;
     let broken = crowd.take_broken();
-    println!("broken {} {}", broken.len(), broken.first().map_or("", String::as_str));
+    println!("broken {}", broken.len());
+    broken.iter().for_each(|why| println!("{why}"));
     Ok(())
 }

@@ -164,7 +164,11 @@ fn play(lab: &Lab, binaries: &Binaries, options: &Options) -> Result<()> {
 fn opening(pair: &mut Pair<'_>, number: usize) -> Result<()> {
     let opened = kill_while_opening(pair, number)?;
     let (young, young_broken) = (opened.young.0, opened.young.1.len());
-    println!("{} young={young} young_broken={young_broken}", opened.old.line(&"opening"));
+    let half_open = opened.half_open;
+    println!(
+        "{} half_open={half_open} young={young} young_broken={young_broken}",
+        opened.old.line(&"opening")
+    );
     eprintln!(
         "demo-ha: {} connections a second until the kill; traffic went on {} ms after it",
         opened.rate,

@@ -216,9 +216,17 @@ impl Crowd {
         self.members.is_empty()
     }
 
-    /// What is wrong with those that are broken, which are forgotten.
+    /// The client's address and port of those that are broken, and what is wrong, in order; they
+    /// are forgotten.
     pub fn take_broken(&mut self) -> Vec<String> {
-        self.members.iter_mut().filter_map(|member| member.broken.take()).collect()
+        let why = |member: &mut Member| {
+            let why = member.broken.take()?;
+            let from = member.socket.local_addr().ok()?.as_socket()?;
+            Some(format!("{from} {why}"))
+        };
+        let mut broken: Vec<_> = self.members.iter_mut().filter_map(why).collect();
+        broken.sort_unstable();
+        broken
     }
 
     /// Leaves those that were established before `moment`, and returns the others.

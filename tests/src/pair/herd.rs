@@ -156,9 +156,9 @@ impl Herd {
         self.parts.iter_mut().try_for_each(|part| part.say(word))?;
         let mut broken = Vec::new();
         for part in &mut self.parts {
-            let answer = part.hear("broken")?;
-            let (number, why) = answer.split_once(' ').unwrap_or((&answer, ""));
-            broken.extend(std::iter::repeat_n(why.to_owned(), number.parse()?));
+            for _ in 0..part.hear("broken")?.parse::<usize>()? {
+                broken.push(part.hear("")?);
+            }
         }
         Ok(broken)
     }

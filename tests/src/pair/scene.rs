@@ -208,7 +208,7 @@ impl Scene {
 }
 
 /// Moves the addresses and waits until traffic goes on. Returns when that began.
-pub(super) fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<Instant> {
+fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<Instant> {
     let mut began = Instant::now();
     let master = match act {
         Act::Kill => {
@@ -228,8 +228,13 @@ pub(super) fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<
             Who::Second
         }
     };
+    await_move(pair, master, probe)?;
+    Ok(began)
+}
+
+/// Waits until a director is master and answers come.
+pub(super) fn await_move(pair: &Pair<'_>, master: Who, probe: &Probe) -> Result<()> {
     pair.wait("the addresses have moved", PATIENCE, |pair| pair.is_master(master))?;
     let moved = Instant::now();
-    pair.wait("answers come again", PATIENCE, |_| Ok(probe.answers_since(moved) >= SOME))?;
-    Ok(began)
+    pair.wait("answers come again", PATIENCE, |_| Ok(probe.answers_since(moved) >= SOME))
 }
