@@ -215,12 +215,14 @@ impl<'lab> Pair<'lab> {
         let config = self.config(who).replace("SOCKET", &socket.display().to_string());
         fs::write(&file, config.replace("IN_STEP", &script.display().to_string()))?;
         if who == Who::First {
-            let ask = format!(
-                "{} --socket {} --json sync",
+            // Once is enough: a message lost later is no reason to give the addresses away.
+            let text = format!(
+                "#!/bin/sh\n[ -e \"$0.$PPID\" ] && exit\n{} --socket {} --json sync | {IS_IN_STEP} && \
+                 : > \"$0.$PPID\"\n",
                 self.binaries.control.display(),
                 socket.display()
             );
-            fs::write(&script, format!("#!/bin/sh\n{ask} | {IS_IN_STEP}\n"))?;
+            fs::write(&script, text)?;
             fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         }
         let mut command = Command::new("nsenter");
