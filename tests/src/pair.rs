@@ -40,6 +40,7 @@ use crate::lab::{DIRECTOR_INSIDE, Lab, ROUTER, VIP, plug};
 use crate::namespace::Namespace;
 use crate::process::{Service, must};
 use crate::requirements::Binaries;
+use crate::server::RealServer;
 use crate::session::Session;
 
 /// The virtual address of the services by direct routing.
@@ -166,7 +167,7 @@ impl<'lab> Pair<'lab> {
             namespace.ip(&format!("route add default via {ROUTER} table 100"))?;
             namespace.ip(&format!("rule add from {VIP_DIRECT} table 100"))?;
         }
-        let echo = EchoServer::start(lab.servers().iter().map(|server| server.namespace()))?;
+        let echo = EchoServer::start(lab.servers().iter().map(RealServer::namespace))?;
         let mut echoes = Vec::new();
         for server in lab.servers() {
             for number in 0..setup.echoes {

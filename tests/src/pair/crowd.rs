@@ -179,8 +179,8 @@ impl Crowd {
         if member.broken.is_some() {
             return;
         }
-        match (&member.socket).write(&[self.round]) {
-            Ok(_) => {
+        match (&member.socket).write_all(&[self.round]) {
+            Ok(()) => {
                 member.is_awaited = true;
                 self.awaited += 1;
             }
