@@ -91,13 +91,15 @@ pub struct Setup {
     pub sources: u8,
     /// Programs that serve, besides this one, at each server.
     pub echoes: usize,
+    /// Niceness of the directors, for a machine with others on it.
+    pub nice: i8,
     /// Workers spin instead of yielding.
     pub spin: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { interval_ms: 70, connections: 65_536, sources: 1, echoes: 0, spin: false }
+        Self { interval_ms: 70, connections: 65_536, sources: 1, echoes: 0, nice: 0, spin: false }
     }
 }
 
@@ -228,7 +230,9 @@ impl<'lab> Pair<'lab> {
         }
         let mut command = Command::new("nsenter");
         command.args(["--net", "--mount", "--target", &self.doors[number].id().to_string()]);
-        command.args(["setpriv", "--pdeathsig", "KILL"]).arg(&self.binaries.daemon);
+        let nice = self.setup.nice.to_string();
+        command.args(["setpriv", "--pdeathsig", "KILL", "nice", "-n", &nice]);
+        command.arg(&self.binaries.daemon);
         command.arg("--config").arg(&file);
         let daemon = Daemon::start_by(self.lab, &self.binaries, &socket, &mut command)?;
         self.daemons[number] = Some(daemon);

@@ -30,6 +30,7 @@ status is 1 if a connection broke.
                    (default: kill, failback, handover)
   --repeat N       play the acts so many times, and go back each time (default: 1)
   --opening        instead of acts: kill the master while the connections are being opened
+  --nice N         niceness of the directors (default: 0)
   --spin           workers never let go of their cores
   --help           this text";
 
@@ -39,6 +40,7 @@ struct Options {
     acts: Vec<Act>,
     repeat: u32,
     opening: bool,
+    nice: i8,
     spin: bool,
 }
 
@@ -70,6 +72,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
         acts: Vec::new(),
         repeat: 1,
         opening: false,
+        nice: 0,
         spin: false,
     };
     while let Some(argument) = arguments.next() {
@@ -96,6 +99,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
         match name.as_str() {
             "--connections" => options.connections = value.parse().with_context(wrong)?,
             "--interval-ms" => options.interval_ms = value.parse().with_context(wrong)?,
+            "--nice" => options.nice = value.parse().with_context(wrong)?,
             "--repeat" => options.repeat = value.parse().with_context(wrong)?,
             "--act" => {
                 let act = Act::ALL.into_iter().find(|act| act.to_string() == value);
@@ -133,6 +137,7 @@ fn play(lab: &Lab, binaries: &Binaries, options: &Options) -> Result<()> {
         connections: (options.connections as u32 * 2).max(65_536),
         sources: 2 + (options.connections / MOST) as u8,
         echoes: options.connections / (2 * 9000),
+        nice: options.nice,
         spin: options.spin,
     };
     let mut pair = Pair::new(lab, binaries, setup)?;
