@@ -17,6 +17,8 @@
 pub mod crowd;
 pub mod download;
 pub mod echo;
+pub mod herd;
+pub mod opening;
 pub mod probe;
 pub mod scene;
 
@@ -31,12 +33,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use self::echo::{ECHO_PORT, EchoServer};
+use self::herd::Part;
 use crate::daemon::Daemon;
 use crate::interrupt;
 use crate::lab::{DIRECTOR_INSIDE, Lab, ROUTER, VIP, plug};
 use crate::namespace::Namespace;
 use crate::process::{Service, must};
 use crate::requirements::Binaries;
+use crate::server::RealServer;
 use crate::session::Session;
 
 /// The virtual address of the services by direct routing.
@@ -85,13 +89,17 @@ pub struct Setup {
     pub connections: u32,
     /// Addresses of the client, besides its first.
     pub sources: u8,
+    /// Programs that serve, besides this one, at each server.
+    pub echoes: usize,
+    /// Niceness of the directors, for a machine with others on it.
+    pub nice: i8,
     /// Workers spin instead of yielding.
     pub spin: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { interval_ms: 70, connections: 65_536, sources: 1, spin: false }
+        Self { interval_ms: 70, connections: 65_536, sources: 1, echoes: 0, nice: 0, spin: false }
     }
 }
 
@@ -103,6 +111,8 @@ pub struct Pair<'lab> {
     /// namespace too, which takes seconds while pollers hold the cores; to enter one does not.
     doors: [Service; 2],
     _echo: EchoServer,
+    /// More of them.
+    _echoes: Vec<Part>,
     lab: &'lab Lab,
     _second: Namespace,
     _router: Namespace,
@@ -159,10 +169,26 @@ impl<'lab> Pair<'lab> {
             namespace.ip(&format!("route add default via {ROUTER} table 100"))?;
             namespace.ip(&format!("rule add from {VIP_DIRECT} table 100"))?;
         }
-        let echo = EchoServer::start(lab.servers().iter().map(|server| server.namespace()))?;
+        let echo = EchoServer::start(lab.servers().iter().map(RealServer::namespace))?;
+        let mut echoes = Vec::new();
+        for server in lab.servers() {
+            for number in 0..setup.echoes {
+                let log = lab.logs().join(format!("echo-{}-{number}.err", server.name()));
+                let mut part = Part::start(server.namespace(), "serve", &log)?;
+                part.hear("ready")?;
+                echoes.push(part);
+            }
+        }
         let door = |number: usize, namespace: &Namespace| {
             let mut command = namespace.lasting_command("sleep");
-            Service::start(&format!("door-{number}"), command.arg("infinity"), &lab.logs())
+            command.arg("infinity");
+            let mut door = Service::start(&format!("door-{number}"), &mut command, &lab.logs())?;
+            // Before, it is still on its way in.
+            door.wait_until(IN_STEP, |door| {
+                let name = fs::read_to_string(format!("/proc/{}/comm", door.id()));
+                name.is_ok_and(|name| name.trim() == "sleep")
+            })?;
+            Ok::<_, anyhow::Error>(door)
         };
         let doors = [door(0, first)?, door(1, &second)?];
         let (binaries, daemons) = (binaries.clone(), [None, None]);
@@ -170,6 +196,7 @@ impl<'lab> Pair<'lab> {
             daemons,
             doors,
             _echo: echo,
+            _echoes: echoes,
             lab,
             _second: second,
             _router: router,
@@ -191,17 +218,21 @@ impl<'lab> Pair<'lab> {
         let config = self.config(who).replace("SOCKET", &socket.display().to_string());
         fs::write(&file, config.replace("IN_STEP", &script.display().to_string()))?;
         if who == Who::First {
-            let ask = format!(
-                "{} --socket {} --json sync",
+            // Once is enough: a message lost later is no reason to give the addresses away.
+            let text = format!(
+                "#!/bin/sh\n[ -e \"$0.$PPID\" ] && exit\n{} --socket {} --json sync | {IS_IN_STEP} && \
+                 : > \"$0.$PPID\"\n",
                 self.binaries.control.display(),
                 socket.display()
             );
-            fs::write(&script, format!("#!/bin/sh\n{ask} | {IS_IN_STEP}\n"))?;
+            fs::write(&script, text)?;
             fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         }
         let mut command = Command::new("nsenter");
         command.args(["--net", "--mount", "--target", &self.doors[number].id().to_string()]);
-        command.args(["setpriv", "--pdeathsig", "KILL"]).arg(&self.binaries.daemon);
+        let nice = self.setup.nice.to_string();
+        command.args(["setpriv", "--pdeathsig", "KILL", "nice", "-n", &nice]);
+        command.arg(&self.binaries.daemon);
         command.arg("--config").arg(&file);
         let daemon = Daemon::start_by(self.lab, &self.binaries, &socket, &mut command)?;
         self.daemons[number] = Some(daemon);
@@ -282,6 +313,32 @@ impl<'lab> Pair<'lab> {
         Ok(workers.iter().filter_map(|worker| worker["connections"].as_u64()).sum())
     }
 
+    /// What sync has lost on its way to a director, in words, as far as it runs.
+    ///
+    /// # Errors
+    /// As [`Pair::listing`].
+    pub fn losses(&self, who: Who) -> Result<String> {
+        let mut words = Vec::new();
+        if self.daemon(who.other()).is_ok() {
+            let master = &self.listing(who.other(), "sync")?["master"];
+            let ports = self.listing(who.other(), "ports")?;
+            for port in ports["ports"].as_array().into_iter().flatten() {
+                words.push(format!("{}_missed={}", port["name"], port["missed"]));
+            }
+            for name in ["records", "overruns", "queue_full", "send_errors", "lag_us"] {
+                words.push(format!("{name}={}", master[name]));
+            }
+        }
+        let backup = &self.listing(who, "sync")?["backup"];
+        let lost = backup["senders"].as_array().into_iter().flatten();
+        let lost: u64 = lost.filter_map(|sender| sender["lost"].as_u64()).sum();
+        words.push(format!("lost={lost}"));
+        for name in ["made", "overruns", "no_room", "unfit"] {
+            words.push(format!("{name}={}", backup[name]));
+        }
+        Ok(words.join(" "))
+    }
+
     /// Waits until a director has fetched the other's table and all that was said since.
     ///
     /// # Errors
@@ -320,6 +377,12 @@ impl<'lab> Pair<'lab> {
     #[must_use]
     pub fn client(&self) -> &'lab Namespace {
         self.lab.client()
+    }
+
+    /// The lab that it is made of.
+    #[must_use]
+    pub fn lab(&self) -> &'lab Lab {
+        self.lab
     }
 
     /// The client's addresses.

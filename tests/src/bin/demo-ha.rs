@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use tests::interrupt;
 use tests::lab::Lab;
-use tests::pair::crowd::allow_files;
+use tests::pair::herd::MOST;
+use tests::pair::opening::kill_while_opening;
 use tests::pair::scene::{Act, Scene, Size};
 use tests::pair::{Pair, Setup, Who};
 use tests::requirements::{self, Binaries};
@@ -15,8 +16,8 @@ usage: demo-ha [--connections N] [--interval-ms N] [--act ACT]... [--repeat N]
 
 Builds a laboratory of network namespaces with two directors, which tell each other of their
 connections and share virtual addresses by VRRP. A download, a session that is mostly silent, and
-many more connections go through them while the master is killed, comes back, and hands over. Nothing of it stays. Needs root. POLLVSD=path picks the daemon. What it does
-is told on standard error, and what came of it on standard output, a line for each act:
+many more connections go through them while the master is killed, comes back, and hands over.
+Nothing of it stays. Needs root. POLLVSD=path picks the daemon. What it does is told on standard error, and what came of it on standard output, a line for each act:
 
   demo-ha: ACT connections=N broken=N outage_ms=N
 
@@ -28,6 +29,8 @@ status is 1 if a connection broke.
   --act ACT        kill, failback, handover or back (after a handover); may be given several times
                    (default: kill, failback, handover)
   --repeat N       play the acts so many times, and go back each time (default: 1)
+  --opening        instead of acts: kill the master while the connections are being opened
+  --nice N         niceness of the directors (default: 0)
   --spin           workers never let go of their cores
   --help           this text";
 
@@ -36,6 +39,8 @@ struct Options {
     interval_ms: u32,
     acts: Vec<Act>,
     repeat: u32,
+    opening: bool,
+    nice: i8,
     spin: bool,
 }
 
@@ -61,14 +66,26 @@ fn main() -> ExitCode {
 
 /// `None` asks for the help text.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options =
-        Options { connections: 300, interval_ms: 70, acts: Vec::new(), repeat: 1, spin: false };
+    let mut options = Options {
+        connections: 300,
+        interval_ms: 70,
+        acts: Vec::new(),
+        repeat: 1,
+        opening: false,
+        nice: 0,
+        spin: false,
+    };
     while let Some(argument) = arguments.next() {
         if argument == "--help" || argument == "-h" {
             return Ok(None);
         }
-        if argument == "--spin" {
-            options.spin = true;
+        let switch = match argument.as_str() {
+            "--spin" => Some(&mut options.spin),
+            "--opening" => Some(&mut options.opening),
+            _ => None,
+        };
+        if let Some(switch) = switch {
+            *switch = true;
             continue;
         }
         let (name, value) = match argument.split_once('=') {
@@ -82,6 +99,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>>
         match name.as_str() {
             "--connections" => options.connections = value.parse().with_context(wrong)?,
             "--interval-ms" => options.interval_ms = value.parse().with_context(wrong)?,
+            "--nice" => options.nice = value.parse().with_context(wrong)?,
             "--repeat" => options.repeat = value.parse().with_context(wrong)?,
             "--act" => {
                 let act = Act::ALL.into_iter().find(|act| act.to_string() == value);
@@ -114,18 +132,21 @@ fn run(options: &Options) -> Result<()> {
 fn play(lab: &Lab, binaries: &Binaries, options: &Options) -> Result<()> {
     let busy = (options.connections / 3).min(100);
     let quiet = options.connections - busy;
-    // Both ends of every connection are in this process.
-    allow_files(options.connections as u64 * 2 + 1000)?;
     let setup = Setup {
         interval_ms: options.interval_ms,
         connections: (options.connections as u32 * 2).max(65_536),
-        sources: 2 + (quiet / 28_000) as u8,
+        sources: 2 + (options.connections / MOST) as u8,
+        echoes: options.connections / (2 * 9000),
+        nice: options.nice,
         spin: options.spin,
     };
     let mut pair = Pair::new(lab, binaries, setup)?;
     eprintln!("demo-ha: the laboratory is up: client, router, two directors, rs1, rs2");
     pair.start_both()?;
     eprintln!("demo-ha: the first director is master, the second is in step");
+    if options.opening {
+        return opening(&mut pair, options.connections);
+    }
     let size = Size { quiet, busy, mebibytes: 64, direct: options.connections <= 1000 };
     let mut scene = Scene::open(lab, &pair, size)?;
     let mut broken = 0;
@@ -142,6 +163,28 @@ fn play(lab: &Lab, binaries: &Binaries, options: &Options) -> Result<()> {
     let bytes = scene.finish()?;
     eprintln!("demo-ha: the download is complete: {bytes} bytes, SHA-256 as sent");
     ensure!(broken == 0, "{broken} connections broke");
+    Ok(())
+}
+
+fn opening(pair: &mut Pair<'_>, number: usize) -> Result<()> {
+    let opened = kill_while_opening(pair, number)?;
+    let (young, young_broken) = (opened.young.0, opened.young.1.len());
+    let half_open = opened.half_open;
+    println!(
+        "{} half_open={half_open} young={young} young_broken={young_broken}",
+        opened.old.line(&"opening")
+    );
+    eprintln!(
+        "demo-ha: {} connections a second until the kill; traffic went on {} ms after it",
+        opened.rate,
+        opened.old.until.as_millis()
+    );
+    eprintln!("demo-ha: sync before the kill: {}", opened.losses);
+    let (old, young) = (opened.old.broken, opened.young.1);
+    for why in old.iter().chain(&young).take(5) {
+        eprintln!("demo-ha: broken: {why}");
+    }
+    ensure!(old.is_empty(), "{} connections broke", old.len());
     Ok(())
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::interrupt;
@@ -19,7 +18,7 @@ const OPENING: usize = 256;
 /// Ports of an address, of those that nobody else takes.
 const FIRST_PORT: u16 = 2000;
 const PORTS: usize = 28_000;
-/// Bytes sent in each millisecond of a round, one a connection.
+/// As [`Crowd::set_pace`] has it, unless it is called.
 const PACE: usize = 20;
 /// How long an answer may take, or all of them to be there when opening.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +31,8 @@ pub struct Crowd {
     round: u8,
     /// Members that have not answered in this round.
     awaited: usize,
+    /// Bytes sent in each millisecond of a round, one a connection.
+    pace: usize,
 }
 
 #[derive(Debug)]
@@ -42,26 +43,27 @@ struct Member {
     broken: Option<String>,
 }
 
-/// Lets this process have so many open files.
-///
-/// # Errors
-/// When the system does not.
-pub fn allow_files(number: u64) -> Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < number {
-        setrlimit(Resource::RLIMIT_NOFILE, number, hard.max(number))?;
-    }
-    Ok(())
-}
-
 impl Crowd {
     /// Opens so many connections to the targets in turn, from the sources one after another: each
-    /// crowd of a client has its own sources or targets. A `stop` that is raised ends that early.
+    /// crowd of a client has its own sources or targets.
+    ///
+    /// # Errors
+    /// When some are not there in time.
+    pub fn open(
+        client: &Namespace,
+        sources: &[Ipv4Addr],
+        targets: &[SocketAddrV4],
+        number: usize,
+    ) -> Result<Self> {
+        let never = AtomicBool::new(false);
+        client.enter(|| Self::open_here(sources, targets, number, &never))?
+    }
+
+    /// The same in the namespace of this thread. A `stop` that is raised ends it early.
     ///
     /// # Errors
     /// When some are not there in time, unless stopped.
-    pub fn open(
-        client: &Namespace,
+    pub fn open_here(
         sources: &[Ipv4Addr],
         targets: &[SocketAddrV4],
         number: usize,
@@ -69,13 +71,13 @@ impl Crowd {
     ) -> Result<Self> {
         ensure!(number <= sources.len() * PORTS, "{number} connections need more sources");
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut crowd = Self { epoll, members: Vec::new(), round: 0, awaited: 0 };
+        let mut crowd = Self { epoll, members: Vec::new(), round: 0, awaited: 0, pace: PACE };
         let member = |n: usize| {
             let port = FIRST_PORT + (n % PORTS) as u16;
             let source = SocketAddrV4::new(sources[n / PORTS], port);
             (source, targets[n % targets.len()])
         };
-        client.enter(|| crowd.open_all(number, member, stop))??;
+        crowd.open_all(number, member, stop)?;
         Ok(crowd)
     }
 
@@ -136,6 +138,11 @@ impl Crowd {
         Ok(())
     }
 
+    /// Sets how many bytes are sent in each millisecond of a round; at least one.
+    pub fn set_pace(&mut self, pace: usize) {
+        self.pace = pace.max(1);
+    }
+
     /// Has every connection exchange a byte; those that do not are broken from now on.
     ///
     /// # Errors
@@ -145,7 +152,7 @@ impl Crowd {
         let mut began = Instant::now();
         for n in 0..self.members.len() {
             self.say(n);
-            if n % PACE == PACE - 1 {
+            if n % self.pace == self.pace - 1 {
                 interrupt::check()?;
                 self.take_events(0)?;
                 let left = Duration::from_millis(1).saturating_sub(began.elapsed());
@@ -172,8 +179,8 @@ impl Crowd {
         if member.broken.is_some() {
             return;
         }
-        match (&member.socket).write(&[self.round]) {
-            Ok(_) => {
+        match (&member.socket).write_all(&[self.round]) {
+            Ok(()) => {
                 member.is_awaited = true;
                 self.awaited += 1;
             }
@@ -209,9 +216,17 @@ impl Crowd {
         self.members.is_empty()
     }
 
-    /// What is wrong with those that are broken, which are forgotten.
+    /// The client's address and port of those that are broken, and what is wrong, in order; they
+    /// are forgotten.
     pub fn take_broken(&mut self) -> Vec<String> {
-        self.members.iter_mut().filter_map(|member| member.broken.take()).collect()
+        let why = |member: &mut Member| {
+            let why = member.broken.take()?;
+            let from = member.socket.local_addr().ok()?.as_socket()?;
+            Some(format!("{from} {why}"))
+        };
+        let mut broken: Vec<_> = self.members.iter_mut().filter_map(why).collect();
+        broken.sort_unstable();
+        broken
     }
 
     /// Leaves those that were established before `moment`, and returns the others.
@@ -221,7 +236,7 @@ impl Crowd {
     pub fn split_at(&mut self, moment: Instant) -> Result<Self> {
         let is_young = |member: &mut Member| member.opened.is_none_or(|opened| opened >= moment);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut young = Self { epoll, members: Vec::new(), round: 0, awaited: 0 };
+        let mut young = Self { epoll, members: Vec::new(), round: 0, awaited: 0, pace: self.pace };
         for member in self.members.extract_if(.., is_young) {
             self.epoll.delete(&member.socket)?;
             young.epoll.add(&member.socket, EpollEvent::new(flags(), 0))?;

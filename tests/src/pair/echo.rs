@@ -34,9 +34,21 @@ impl EchoServer {
     /// # Errors
     /// When the port is taken.
     pub fn start<'n>(namespaces: impl IntoIterator<Item = &'n Namespace>) -> Result<Self> {
+        Self::of(namespaces.into_iter().map(|namespace| Ok(namespace.enter(bind)??)))
+    }
+
+    /// Listens in the namespace of this thread.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn here() -> Result<Self> {
+        Self::of([bind().map_err(Into::into)])
+    }
+
+    fn of(sockets: impl IntoIterator<Item = Result<(Socket, UdpSocket)>>) -> Result<Self> {
         let mut server = Server::new()?;
-        for namespace in namespaces {
-            let (listener, socket) = namespace.enter(bind)?.context("echo")?;
+        for pair in sockets {
+            let (listener, socket) = pair.context("echo")?;
             server.add(Thing::Listener(listener))?;
             server.add(Thing::Datagrams(socket))?;
         }
@@ -60,12 +72,16 @@ impl Drop for EchoServer {
 fn bind() -> std::io::Result<(Socket, UdpSocket)> {
     let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ECHO_PORT);
     let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    // Several programs share the port.
+    listener.set_reuse_port(true)?;
     listener.bind(&any.into())?;
     listener.listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
-    let socket = UdpSocket::bind(any)?;
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&any.into())?;
     socket.set_nonblocking(true)?;
-    Ok((listener, socket))
+    Ok((listener, socket.into()))
 }
 
 enum Thing {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::crowd::Crowd;
 use super::download::{Download, Session};
+use super::herd::Herd;
 use super::probe::Probe;
 use super::{DIRECT_ECHO, LOGIN, NAT_ECHO, Pair, Who};
 use crate::lab::Lab;
@@ -100,7 +101,7 @@ impl Outcome {
 pub struct Scene {
     probe: Probe,
     busy: Crowd,
-    quiet: Crowd,
+    quiet: Herd,
     session: Session,
     download: Download,
 }
@@ -111,7 +112,7 @@ impl Scene {
     /// # Errors
     /// When something does not work before anything has moved.
     pub fn open(lab: &Lab, pair: &Pair<'_>, size: Size) -> Result<Self> {
-        let (client, never) = (lab.client(), AtomicBool::new(false));
+        let client = lab.client();
         let probe = Probe::start(client, NAT_ECHO)?;
         let mut session = Session::open(client, LOGIN).context("the session")?;
         session.say()?;
@@ -119,13 +120,13 @@ impl Scene {
         let targets = if size.direct { &[NAT_ECHO, DIRECT_ECHO][..] } else { &[NAT_ECHO][..] };
         let sources = pair.sources();
         let (own, others) = sources.split_first().context("no source")?;
-        let mut busy = Crowd::open(client, &[*own], targets, size.busy, &never)?;
-        let mut quiet = Crowd::open(client, others, targets, size.quiet, &never)?;
-        for crowd in [&mut busy, &mut quiet] {
-            crowd.exchange()?;
-            let broken = crowd.take_broken();
-            ensure!(broken.is_empty(), "{} do not work: {}", broken.len(), broken[0]);
-        }
+        let mut busy = Crowd::open(client, &[*own], targets, size.busy)?;
+        let mut quiet = Herd::begin(client, others, targets, size.quiet, &lab.logs())?;
+        quiet.opened()?;
+        busy.exchange()?;
+        let mut broken = quiet.exchange()?;
+        broken.extend(busy.take_broken());
+        ensure!(broken.is_empty(), "{} do not work: {}", broken.len(), broken[0]);
         let scene = Self { probe, busy, quiet, session, download };
         ensure!(scene.probe.answers_since(Instant::now() - PATIENCE) > 0, "no answer to the probe");
         Ok(scene)
@@ -183,10 +184,9 @@ impl Scene {
         })?;
         let gap = probe.longest_gap(began).context("no answers to the probe")?;
         let mut broken = Vec::new();
-        for crowd in [&mut self.busy, &mut self.quiet] {
-            crowd.exchange()?;
-            broken.extend(crowd.take_broken());
-        }
+        self.busy.exchange()?;
+        broken.extend(self.busy.take_broken());
+        broken.extend(self.quiet.exchange()?);
         if let Err(error) = self.session.say() {
             broken.push(format!("the session: {error:#}"));
         }
@@ -208,7 +208,7 @@ impl Scene {
 }
 
 /// Moves the addresses and waits until traffic goes on. Returns when that began.
-pub(super) fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<Instant> {
+fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<Instant> {
     let mut began = Instant::now();
     let master = match act {
         Act::Kill => {
@@ -228,8 +228,13 @@ pub(super) fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<
             Who::Second
         }
     };
+    await_move(pair, master, probe)?;
+    Ok(began)
+}
+
+/// Waits until a director is master and answers come.
+pub(super) fn await_move(pair: &Pair<'_>, master: Who, probe: &Probe) -> Result<()> {
     pair.wait("the addresses have moved", PATIENCE, |pair| pair.is_master(master))?;
     let moved = Instant::now();
-    pair.wait("answers come again", PATIENCE, |_| Ok(probe.answers_since(moved) >= SOME))?;
-    Ok(began)
+    pair.wait("answers come again", PATIENCE, |_| Ok(probe.answers_since(moved) >= SOME))
 }
