@@ -230,7 +230,7 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
     let sent = random.len() as u64;
     wait("noise is read", || Ok(count(&sync(&b)?, "messages") >= before + sent))?;
 
-    conversations(&net, &b)?;
+    conversations(&net, &a, &b)?;
     flood(&net, &good)?;
     ensure!(a.daemon.is_running() && b.daemon.is_running(), "a daemon is gone");
     wait("the flood's connections", || Ok(listed(&b)?.len() == 3))?;
@@ -244,7 +244,7 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
 }
 
 /// Conversations that say nothing, or nonsense, or greet and then say nothing.
-fn conversations(net: &Net, b: &Director<'_>) -> Result<()> {
+fn conversations(net: &Net, a: &Director<'_>, b: &Director<'_>) -> Result<()> {
     const MOST: usize = 20;
     let to = SocketAddr::from((net::address(0), PORT));
     let open = || -> Result<Vec<TcpStream>> {
@@ -252,30 +252,35 @@ fn conversations(net: &Net, b: &Director<'_>) -> Result<()> {
         Ok(net.lan.node(2).enter(open)??)
     };
     let hello = [b"PVSt", &[1, 0, 1, 0], &[7; 16][..]].concat();
-    let restart = || -> Result<()> {
-        thread::sleep(Duration::from_millis(50));
-        b.must("--stop-daemon backup")?;
-        start(b, "backup", 1)
-    };
+    b.must("--stop-daemon backup")?;
+    wait("the backup has gone", || Ok(followers(a)? == 0))?;
     // Whoever is refused at once is not written to.
     let mut streams = open()?;
     for stream in streams.iter_mut().step_by(2) {
         let _ = stream.write_all(&[0xff; 100]);
     }
-    restart()?;
+    start(b, "backup", 1)?;
     let row = wait_in_touch(b)?;
     ensure!(row["failed"] == 0, "those who do not greet keep nobody out: {row}");
     drop(streams);
+    b.must("--stop-daemon backup")?;
+    wait("the backup has gone again", || Ok(followers(a)? == 0))?;
     // These take all the room there is, until they go.
     let mut streams = open()?;
     for stream in &mut streams {
         let _ = stream.write_all(&hello);
     }
-    restart()?;
+    wait("there is no room", || Ok(followers(a)? == 16))?;
+    start(b, "backup", 1)?;
     wait("a backup finds no room", || Ok(sender(&sync(b)?, 0)["failed"].as_u64() >= Some(1)))?;
     drop(streams);
     wait_in_touch(b)?;
     Ok(())
+}
+
+/// How many backups a master is in touch with.
+fn followers(a: &Director<'_>) -> Result<usize> {
+    Ok(sync(a)?["master"]["followers"].as_array().map_or(0, Vec::len))
 }
 
 fn wait_in_touch(b: &Director<'_>) -> Result<serde_json::Value> {
