@@ -35,6 +35,13 @@ pub(super) struct Backup {
     pub(super) stop: Arc<AtomicBool>,
 }
 
+/// What was taken of a message.
+pub(super) struct Taken {
+    pub(super) records: u64,
+    /// Whether nothing of it was dropped that others might need.
+    pub(super) is_whole: bool,
+}
+
 /// The ways to the workers.
 pub(super) struct Intake {
     pub(super) workers: Vec<Sender<(Record, Told)>>,
@@ -106,10 +113,11 @@ impl Backup {
         let sealed = self.key.as_ref().map(|key| seal::open(key, message)).transpose();
         let is_proved = match sealed {
             Ok(sealed) => {
-                if !self.peers.hear(from.ip(), Instant::now()) {
+                let now = Instant::now();
+                if !self.peers.hear(from.ip(), now) {
                     self.counts.crowd.add(1);
                 }
-                sealed.map_or(Ok(()), |sealed| self.peers.take(from.ip(), sealed))
+                self.peers.take(from.ip(), sealed, now)
             }
             Err(reason) => Err(reason),
         };
@@ -117,8 +125,11 @@ impl Backup {
             Ok(()) => match self.beacon(message) {
                 Some(beacon) => self.answer(self.peers.note(from, beacon)),
                 None => {
-                    self.peers.count(from.ip());
-                    self.read(message, Told::Live);
+                    // Only once the workers have it all, for whoever asks what has arrived. What
+                    // they have no room for has to come again, as if it had been lost.
+                    if self.read(message, Told::Live).is_whole {
+                        self.peers.count(from.ip());
+                    }
                 }
             },
             Err(reason) => {
@@ -144,32 +155,35 @@ impl Backup {
 
     /// Gets in touch with a director that nobody is in touch with yet.
     fn answer(self: &Arc<Self>, to: Option<SocketAddr>) {
-        if let Some(to) = to.filter(|_| self.fetches) {
-            self.follow(to);
+        let Some(to) = to else { return };
+        if !self.fetches || !self.follow(to) {
+            self.peers.let_go(to.ip());
         }
     }
 
-    fn follow(self: &Arc<Self>, to: SocketAddr) {
+    fn follow(self: &Arc<Self>, to: SocketAddr) -> bool {
         let backup = Arc::clone(self);
         let follow = move || table::fetch::follow(&backup, to);
-        if let Err(error) = thread::Builder::new().name("sync-follow".into()).spawn(follow) {
+        let started = thread::Builder::new().name("sync-follow".into()).spawn(follow);
+        if let Err(error) = &started {
             complain(format_args!("pollvsd: sync backup: {error}"));
         }
+        started.is_ok()
     }
 
-    /// Reads a message and hands its records out; says how many there were. Records of a whole
-    /// table wait for the workers, others do not.
-    pub(super) fn read(&self, message: &[u8], told: Told) -> u64 {
+    /// Reads a message and hands its records out. Records of a whole table wait for the workers,
+    /// others do not.
+    pub(super) fn read(&self, message: &[u8], told: Told) -> Taken {
         // A table is asked for, so it is of our group.
         let sync_id = if told == Told::Whole { 0 } else { self.row.sync_id };
         let entries = match wire::read(message, sync_id) {
             Ok(entries) => entries,
             Err(reason) => {
                 self.counts.reject(reason);
-                return 0;
+                return Taken { records: 0, is_whole: false };
             }
         };
-        let (mut records, mut overruns) = (0, 0);
+        let (mut records, mut overruns, mut is_cut) = (0, 0, false);
         for entry in entries {
             match entry {
                 Ok(entry) if entry.engine.is_some() => self.counts.reject(Reject::EngineUnknown),
@@ -182,12 +196,15 @@ impl Backup {
                     };
                     overruns += u64::from(!is_given);
                 }
-                Err(reason) => self.counts.reject(reason),
+                Err(reason) => {
+                    is_cut |= reason.ends_message();
+                    self.counts.reject(reason);
+                }
             }
         }
         self.counts.records.add(records);
         self.counts.overruns.add(overruns);
-        records
+        Taken { records, is_whole: overruns == 0 && !is_cut }
     }
 }
 

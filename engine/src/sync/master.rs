@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ pub(super) struct Master {
     pub(super) counts: Arc<MasterCounts>,
     pub(super) sealer: Option<Arc<Sealer>>,
     pub(super) epoch: u64,
-    /// TCP port of the whole table; without one there are no beacons.
-    pub(super) table_port: Option<u16>,
+    /// TCP port of the whole table; while it is 0 there are no beacons.
+    pub(super) table_port: Arc<AtomicU16>,
     pub(super) activity: Arc<AtomicU8>,
     /// How long a record may wait for others to fill its message.
     pub(super) patience: Duration,
@@ -91,14 +91,8 @@ impl Master {
         while !self.stop.load(Ordering::Relaxed) {
             let flush = self.flush.wanted.load(Ordering::Acquire);
             let now = Instant::now();
-            if self.version() != version {
-                version = self.version();
-                for lane in &mut lanes {
-                    self.close(lane, now);
-                    lane.writer = self.writer(version);
-                }
-            }
-            let is_busy = self.take(&mut lanes, now);
+            self.follow_version(&mut lanes, &mut version, now);
+            let (is_busy, is_all) = self.take(&mut lanes, now);
             let is_flush = flush != self.flush.done.load(Ordering::Relaxed);
             for lane in &mut lanes {
                 let is_old = now.saturating_duration_since(lane.opened) >= self.patience;
@@ -109,12 +103,13 @@ impl Master {
             }
             let waiting: usize = lanes.iter().map(|lane| lane.queue.len()).sum();
             self.counts.waiting.set(waiting as u64);
-            if is_flush && !is_busy && waiting == 0 {
+            // Rings that were empty once held nothing older than the wish; new records may come
+            // without end.
+            if is_flush && is_all && waiting == 0 {
                 self.flush.done.store(flush, Ordering::Release);
             }
-            if now >= beacon_due {
+            if now >= beacon_due && self.send_beacon(&lanes[0]) {
                 beacon_due = now + BEACON;
-                self.send_beacon(&mut lanes[0]);
             }
             if rate.look(now, &self.counts.records, &self.counts.records_per_second) {
                 lanes.iter_mut().filter(|lane| lane.socket.is_none()).for_each(|lane| {
@@ -127,6 +122,17 @@ impl Master {
             }
         }
         self.rings
+    }
+
+    /// Begins messages of another version when that is set; what is packed goes as it is.
+    fn follow_version(&self, lanes: &mut [Lane], version: &mut Version, now: Instant) {
+        let wanted = self.version();
+        if wanted != std::mem::replace(version, wanted) {
+            for lane in lanes {
+                self.close(lane, now);
+                lane.writer = self.writer(wanted);
+            }
+        }
     }
 
     fn version(&self) -> Version {
@@ -161,17 +167,21 @@ impl Master {
         socket::sender(&self.row, thread, buffer)
     }
 
-    /// Packs what workers tell; says whether there was anything.
-    fn take(&mut self, lanes: &mut [Lane], now: Instant) -> bool {
-        let mut is_busy = false;
+    /// Packs what workers tell; says whether there was anything, and whether that was all.
+    fn take(&mut self, lanes: &mut [Lane], now: Instant) -> (bool, bool) {
+        let (mut is_busy, mut is_all) = (false, true);
         for n in 0..self.rings.len() {
-            for _ in 0..TAKEN {
-                let Ok(record) = self.rings[n].pop() else { break };
-                is_busy = true;
+            let mut taken = 0;
+            while taken < TAKEN
+                && let Ok(record) = self.rings[n].pop()
+            {
+                taken += 1;
                 self.pack(lanes, &record, now);
             }
+            is_busy |= taken > 0;
+            is_all &= taken < TAKEN;
         }
-        is_busy
+        (is_busy, is_all)
     }
 
     fn pack(&self, lanes: &mut [Lane], record: &Record, now: Instant) {
@@ -237,8 +247,10 @@ impl Master {
         }
     }
 
-    fn send_beacon(&self, lane: &mut Lane) {
-        let (Some(port), Some(socket)) = (self.table_port, &lane.socket) else { return };
+    /// False while there is nothing to say, or no socket to say it by.
+    fn send_beacon(&self, lane: &Lane) -> bool {
+        let port = self.table_port.load(Ordering::Relaxed);
+        let Some(socket) = lane.socket.as_ref().filter(|_| port != 0) else { return false };
         let activity = Activity::from_number(self.activity.load(Ordering::Relaxed));
         let sent = self.counts.messages.get();
         let beacon = Beacon { activity, port, epoch: self.epoch, sent };
@@ -249,5 +261,10 @@ impl Master {
         if socket.send(&message).is_err() {
             self.counts.send_errors.add(1);
         }
+        true
     }
 }
+
+#[cfg(test)]
+#[path = "master_tests.rs"]
+mod tests;

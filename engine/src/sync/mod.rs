@@ -18,7 +18,7 @@ mod seal;
 mod socket;
 mod table;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -93,6 +93,8 @@ struct RunningMaster {
     counts: Arc<MasterCounts>,
     flush: Arc<Flush>,
     tables: Arc<Tables>,
+    /// Answers those who ask for the whole table.
+    server: Option<JoinHandle<()>>,
 }
 
 struct RunningBackup {
@@ -246,8 +248,10 @@ impl Sync {
             counts: Arc::clone(&counts),
             stop: Arc::clone(&stop),
             followers: Mutex::default(),
+            greetings: AtomicUsize::new(0),
         });
-        let table_port = self.config.whole_tables.then(|| serve(row, &tables)).flatten();
+        let table_port = Arc::new(AtomicU16::new(0));
+        let server = self.config.whole_tables.then(|| serve(row, &tables, &table_port)).flatten();
         let master = Master {
             row: row.clone(),
             threads: self.threads(),
@@ -266,7 +270,8 @@ impl Sync {
         match thread::Builder::new().name("sync-master".into()).spawn(move || master.run()) {
             Ok(thread) => {
                 let row = row.clone();
-                self.master = Some(RunningMaster { row, thread, stop, counts, flush, tables });
+                let running = RunningMaster { row, thread, stop, counts, flush, tables, server };
+                self.master = Some(running);
             }
             Err(error) => complain(format_args!("pollvsd: sync master: {error}")),
         }
@@ -301,6 +306,10 @@ impl Sync {
         if let Some(running) = self.master.take() {
             running.stop.store(true, Ordering::Relaxed);
             self.rings = running.thread.join().expect("the master daemon does not panic");
+            // Its port has to be free for the next one.
+            if let Some(server) = running.server {
+                server.join().expect("the master daemon does not panic");
+            }
         }
     }
 
@@ -314,25 +323,14 @@ impl Sync {
     }
 }
 
-/// Answers backups that ask for the whole table; where, if that is possible.
-fn serve(row: &DaemonRow, tables: &Arc<Tables>) -> Option<u16> {
-    let tables = Arc::clone(tables);
-    let started = socket::listener(row).and_then(|listener| {
-        let serve = move || {
-            if let Err(error) = tables.serve(&listener) {
-                complain(format_args!("pollvsd: sync master: whole tables: {error}"));
-            }
-        };
-        thread::Builder::new().name("sync-serve".into()).spawn(serve)
-    });
-    match started {
-        Ok(_) => Some(row.port),
+/// Answers backups that ask for the whole table, on a thread of its own.
+fn serve(row: &DaemonRow, tables: &Arc<Tables>, port: &Arc<AtomicU16>) -> Option<JoinHandle<()>> {
+    let (row, tables, port) = (row.clone(), Arc::clone(tables), Arc::clone(port));
+    let serve = move || tables.serve(&row, &port);
+    match thread::Builder::new().name("sync-serve".into()).spawn(serve) {
+        Ok(thread) => Some(thread),
         Err(error) => {
-            complain(format_args!(
-                "pollvsd: sync master: TCP port {} on {}: {error}; backups cannot ask for the \
-                 whole table",
-                row.port, row.interface
-            ));
+            complain(format_args!("pollvsd: sync master: whole tables: {error}"));
             None
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ctl::sync::SenderRow;
@@ -27,12 +27,17 @@ pub(super) struct Peer {
     messages: u64,
     lost: u64,
     beacon: Option<Beacon>,
+    /// The epoch that counting began in.
+    epoch: Option<u64>,
     /// Messages that it had sent, and that had arrived, when counting began.
     base: (u64, u64),
+    /// Whether messages may have been under way then, and no beacon has told how many.
+    is_fresh: bool,
     /// Missing at the last beacon; lost if they still are at the next.
     missing: u64,
-    /// Numbers seen of its present epoch, which it has proved.
-    window: Option<Window>,
+    /// Numbers seen of its present epoch, which it has proved. Shared with all who prove the same
+    /// epoch: whoever passes a master's messages on from elsewhere can have none taken twice.
+    window: Option<Arc<Mutex<Window>>>,
     /// Whether its table is to be fetched.
     is_wanted: bool,
     /// Whether a thread is in touch with it.
@@ -49,7 +54,9 @@ impl Peer {
             messages: 0,
             lost: 0,
             beacon: None,
+            epoch: None,
             base: (0, 0),
+            is_fresh: false,
             missing: 0,
             window: None,
             is_wanted: false,
@@ -60,15 +67,20 @@ impl Peer {
         }
     }
 
-    /// Messages that are missing when it has sent `sent`.
-    fn missing(&mut self, sent: u64) -> u64 {
+    /// Messages that are missing when it has sent `sent`. More may have arrived: ones sent since.
+    fn missing(&self, sent: u64) -> u64 {
         let expected = sent.saturating_sub(self.base.0);
         let arrived = self.messages - self.base.1;
-        if arrived > expected {
-            // More than it had counted were under way when counting began.
-            self.base.1 = self.messages - expected;
-        }
         expected.saturating_sub(arrived)
+    }
+
+    /// At the first beacon since counting began: what has arrived beyond what was sent since then
+    /// was under way.
+    fn settle(&mut self, sent: u64) {
+        if std::mem::take(&mut self.is_fresh) {
+            let expected = sent.saturating_sub(self.base.0);
+            self.base.1 = self.base.1.max(self.messages.saturating_sub(expected));
+        }
     }
 
     fn call(&mut self, mut from: SocketAddr, beacon: Beacon) -> Option<SocketAddr> {
@@ -79,6 +91,7 @@ impl Peer {
 
     fn count_anew(&mut self, sent: u64) {
         self.base = (sent, self.messages);
+        self.is_fresh = false;
         self.missing = 0;
     }
 }
@@ -88,7 +101,7 @@ impl Peers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a director is there; false when there are too many to note another.
+    /// Makes room for a director; false when there are too many to note another.
     pub(super) fn hear(&self, from: IpAddr, now: Instant) -> bool {
         let mut peers = self.lock();
         if !peers.contains_key(&from) && peers.len() >= MOST {
@@ -98,8 +111,7 @@ impl Peers {
                 return false;
             }
         }
-        let peer = peers.entry(from).or_insert_with(|| Peer::new(now));
-        peer.heard = now;
+        peers.entry(from).or_insert_with(|| Peer::new(now));
         true
     }
 
@@ -110,12 +122,26 @@ impl Peers {
         }
     }
 
-    /// Takes the number of a sealed message. A director that is not known to have its epoch has to
-    /// prove it first.
-    pub(super) fn take(&self, from: IpAddr, sealed: Sealed) -> Result<(), SealReject> {
+    /// Notes that a director is heard. Takes the number of a sealed message: a director that is not
+    /// known to have its epoch has to prove it first, and an old message is no sign of life.
+    pub(super) fn take(
+        &self,
+        from: IpAddr,
+        sealed: Option<Sealed>,
+        now: Instant,
+    ) -> Result<(), SealReject> {
         let mut peers = self.lock();
-        let window = peers.get_mut(&from).and_then(|peer| peer.window.as_mut());
-        window.ok_or(SealReject::Epoch)?.take(sealed)
+        let mut peer = peers.get_mut(&from);
+        if let Some(sealed) = sealed {
+            let window = peer.as_mut().and_then(|peer| peer.window.as_ref());
+            let mut window =
+                window.ok_or(SealReject::Epoch)?.lock().unwrap_or_else(PoisonError::into_inner);
+            window.take(sealed)?;
+        }
+        if let Some(peer) = peer {
+            peer.heard = now;
+        }
+        Ok(())
     }
 
     /// Notes what a director says of itself; somebody has to get in touch when this returns where.
@@ -123,13 +149,15 @@ impl Peers {
     pub(super) fn note(&self, from: SocketAddr, beacon: Beacon) -> Option<SocketAddr> {
         let mut peers = self.lock();
         let peer = peers.get_mut(&from.ip())?;
-        let is_new = peer.beacon.is_none_or(|before| before.epoch != beacon.epoch);
+        let is_new = peer.epoch != Some(beacon.epoch);
         let was_passive = peer.beacon.is_some_and(|before| before.activity == Activity::Passive);
         peer.beacon = Some(beacon);
         if is_new {
+            peer.epoch = Some(beacon.epoch);
             peer.count_anew(beacon.sent);
             peer.is_wanted = true;
         } else {
+            peer.settle(beacon.sent);
             let missing = peer.missing(beacon.sent);
             let lost = missing.min(peer.missing);
             if lost > 0 {
@@ -153,12 +181,24 @@ impl Peers {
 
     /// Notes a proof of how far a director has come.
     pub(super) fn prove(&self, from: IpAddr, standing: Standing) {
-        if let Some(peer) = self.lock().get_mut(&from) {
-            if peer.window.as_ref().is_none_or(|window| window.epoch != standing.epoch) {
-                peer.window = Some(Window::new(standing.epoch, standing.number));
-            }
+        let mut peers = self.lock();
+        let known = peers.values().filter_map(|peer| peer.window.clone()).find(|window| {
+            window.lock().unwrap_or_else(PoisonError::into_inner).epoch == standing.epoch
+        });
+        if let Some(peer) = peers.get_mut(&from) {
+            let window = || Arc::new(Mutex::new(Window::new(standing.epoch, standing.number)));
+            peer.window = Some(known.unwrap_or_else(window));
+            peer.epoch = Some(standing.epoch);
             peer.count_anew(standing.sent);
+            peer.is_fresh = true;
             peer.is_wanted = true;
+        }
+    }
+
+    /// Notes that nobody is in touch with a director after all.
+    pub(super) fn let_go(&self, from: IpAddr) {
+        if let Some(peer) = self.lock().get_mut(&from) {
+            peer.is_followed = false;
         }
     }
 
@@ -189,8 +229,8 @@ impl Peers {
 
     /// Whether all has arrived that a director has sent, when it has sent `sent` messages.
     pub(super) fn has_all(&self, from: IpAddr, sent: u64) -> bool {
-        let mut peers = self.lock();
-        peers.get_mut(&from).is_some_and(|peer| !peer.is_wanted && peer.missing(sent) == 0)
+        let peers = self.lock();
+        peers.get(&from).is_some_and(|peer| !peer.is_wanted && peer.missing(sent) == 0)
     }
 
     /// Whether a director has been heard lately; if not, whoever is in touch with it lets go.
@@ -204,7 +244,7 @@ impl Peers {
 
     /// How they stand.
     pub(super) fn rows(&self, now: Instant) -> Vec<SenderRow> {
-        let row = |(&address, peer): (&IpAddr, &mut Peer)| {
+        let row = |(&address, peer): (&IpAddr, &Peer)| {
             let has_all = peer.beacon.is_some_and(|beacon| peer.missing(beacon.sent) == 0);
             SenderRow {
                 address,
@@ -218,8 +258,12 @@ impl Peers {
                 is_in_step: has_all && !peer.is_wanted,
             }
         };
-        let mut rows: Vec<_> = self.lock().iter_mut().map(row).collect();
+        let mut rows: Vec<_> = self.lock().iter().map(row).collect();
         rows.sort_by_key(|row| row.address);
         rows
     }
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -25,6 +25,7 @@ mod refusal;
 mod saved;
 mod settings;
 mod sockets;
+mod sync;
 mod sync_kernel;
 mod table;
 mod traffic;
@@ -142,6 +143,7 @@ fn main() -> ExitCode {
     cases.extend(mon::cases());
     cases.extend(packets::cases());
     cases.extend(ports::cases());
+    cases.extend(sync::cases());
     cases.extend(sync_kernel::cases());
     cases.extend(vrrp::cases());
     cases.extend(vrrp_keepalived::cases());

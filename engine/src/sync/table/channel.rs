@@ -54,6 +54,8 @@ pub(super) struct Channel {
     buffer: Vec<u8>,
     start: usize,
     heard: Instant,
+    /// When the greeting has to be over, however slowly it comes.
+    greeted_by: Instant,
     unsent: Vec<u8>,
 }
 
@@ -64,7 +66,6 @@ fn broken(what: &'static str) -> io::Error {
 impl Channel {
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(GREETING))?;
         stream.set_write_timeout(Some(GREETING))?;
         Ok(Self {
             stream,
@@ -73,6 +74,7 @@ impl Channel {
             buffer: Vec::new(),
             start: 0,
             heard: Instant::now(),
+            greeted_by: Instant::now() + GREETING,
             unsent: Vec::new(),
         })
     }
@@ -87,12 +89,12 @@ impl Channel {
         let own = hello(sync_id, key)?;
         channel.stream.write_all(&own)?;
         let mut answer = [0; HELLO + STANDING];
-        channel.stream.read_exact(&mut answer)?;
+        channel.read_greeting(&mut answer)?;
         let (theirs, standing) = answer.split_at(HELLO);
         check_hello(theirs, &own)?;
         if let Some(key) = key {
             let mut tag = [0; TAG];
-            channel.stream.read_exact(&mut tag)?;
+            channel.read_greeting(&mut tag)?;
             if !key.is_tag(&[b"master", &own, &answer], &tag) {
                 return Err(broken("the master has another key"));
             }
@@ -113,7 +115,7 @@ impl Channel {
     ) -> io::Result<Self> {
         let mut channel = Self::new(stream)?;
         let mut theirs = [0; HELLO];
-        channel.stream.read_exact(&mut theirs)?;
+        channel.read_greeting(&mut theirs)?;
         let own = hello(sync_id, key)?;
         check_hello(&theirs, &own)?;
         let Standing { epoch, number, sent } = standing();
@@ -123,7 +125,7 @@ impl Channel {
         if let Some(key) = key {
             channel.stream.write_all(&key.tag(&[b"master", &theirs, &answer]))?;
             let mut tag = [0; TAG];
-            channel.stream.read_exact(&mut tag)?;
+            channel.read_greeting(&mut tag)?;
             if !key.is_tag(&[b"backup", &theirs, &answer], &tag) {
                 return Err(broken("the backup has another key"));
             }
@@ -131,6 +133,25 @@ impl Channel {
             channel.incoming = Some((key.derive(&[b"from backup", &theirs, &answer]), 0));
         }
         Ok(channel)
+    }
+
+    /// Reads a part of the greeting.
+    fn read_greeting(&mut self, mut room: &mut [u8]) -> io::Result<()> {
+        while !room.is_empty() {
+            let left = self.greeted_by.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(room) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => room = &mut room[read..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.heard = Instant::now();
+        Ok(())
     }
 
     /// How long [`Channel::receive`] waits from now on.

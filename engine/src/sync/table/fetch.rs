@@ -46,9 +46,10 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
             channel.send(Kind::Want, &[])?;
             fetched = Some((0, Instant::now()));
         }
+        let mut is_idle = false;
         match channel.receive()? {
             Some((Kind::Message, message)) => {
-                let records = backup.read(message, Told::Whole);
+                let records = backup.read(message, Told::Whole).records;
                 fetched = fetched.map(|(before, since)| (before + records, since));
             }
             Some((Kind::End, _)) => {
@@ -66,7 +67,12 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
                     says.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word));
                 question = words.next().zip(words.next());
             }
-            _ => {}
+            Some(_) => {}
+            None => is_idle = true,
+        }
+        // Not before everything is read that came while the workers kept us waiting.
+        if is_idle && channel.silence() > SILENCE {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         if let Some((id, sent)) = question
             && fetched.is_none()
@@ -81,9 +87,6 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
         if spoke.elapsed() >= ALIVE {
             channel.send(Kind::Alive, &[])?;
             spoke = Instant::now();
-        }
-        if channel.silence() > SILENCE {
-            return Err(io::ErrorKind::TimedOut.into());
         }
     }
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
+use ctl::backend::DaemonRow;
 use ctl::sync::Follower;
 use dataplane::command::{Command, Reply};
 use dataplane::sync::wire::{Version, Writer};
@@ -16,13 +17,22 @@ use dataplane::template::Templates;
 
 use super::super::counts::MasterCounts;
 use super::super::seal::{Key, Sealer};
+use super::super::socket;
 use super::channel::{Channel, Kind, Standing};
 use super::{ALIVE, SILENCE};
 use crate::clock::Clock;
+use crate::say::complain;
 use crate::worker::Envelope;
 
 /// Backups that may be in touch at once.
 const FOLLOWERS: usize = 16;
+/// Conversations that may be at their greeting at once. They are no followers yet: whoever cannot
+/// greet is not waited for, and keeps nobody out.
+const GREETINGS: usize = 64;
+/// Between two looks at whether somebody has come.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Between two tries to open the port.
+const RETRY: Duration = Duration::from_secs(1);
 /// Records in a page.
 const PAGE: usize = 1024;
 /// Bytes of frames that are sent together.
@@ -42,6 +52,7 @@ pub(in crate::sync) struct Tables {
     pub(in crate::sync) counts: Arc<MasterCounts>,
     pub(in crate::sync) stop: Arc<AtomicBool>,
     pub(in crate::sync) followers: Mutex<Vec<Arc<Peer>>>,
+    pub(in crate::sync) greetings: AtomicUsize,
 }
 
 /// A backup that is in touch.
@@ -54,20 +65,32 @@ pub(in crate::sync) struct Peer {
 }
 
 impl Tables {
-    /// Answers whoever asks, until told to stop.
-    pub(in crate::sync) fn serve(self: Arc<Self>, listener: &TcpListener) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
+    /// Answers whoever asks, until told to stop; `port` is where, once that is possible.
+    pub(in crate::sync) fn serve(self: &Arc<Self>, row: &DaemonRow, port: &AtomicU16) {
+        let mut listener = open(row);
+        if let Err(error) = &listener {
+            complain(format_args!(
+                "pollvsd: sync master: TCP port {} on {}: {error}; backups cannot ask for the \
+                 whole table; trying on, once a second",
+                row.port, row.interface
+            ));
+        }
+        let mut tried = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
-            match listener.accept() {
-                Ok((stream, from)) => self.welcome(stream, from.ip()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    thread::sleep(Duration::from_millis(50));
+            let Ok(open_port) = &listener else {
+                thread::sleep(PAUSE);
+                if tried.elapsed() >= RETRY {
+                    (listener, tried) = (open(row), Instant::now());
                 }
+                continue;
+            };
+            port.store(row.port, Ordering::Relaxed);
+            match open_port.accept() {
+                Ok((stream, from)) => self.welcome(stream, from.ip()),
                 // A client that has gone again is no reason to end.
-                Err(_) => thread::sleep(Duration::from_millis(50)),
+                Err(_) => thread::sleep(PAUSE),
             }
         }
-        Ok(())
     }
 
     /// How backups stand.
@@ -99,27 +122,43 @@ impl Tables {
     }
 
     fn welcome(self: &Arc<Self>, stream: TcpStream, address: IpAddr) {
-        let mut followers = self.followers();
-        if followers.len() >= FOLLOWERS {
+        if self.greetings.fetch_add(1, Ordering::AcqRel) >= GREETINGS {
+            self.greetings.fetch_sub(1, Ordering::AcqRel);
             return; // the stream closes
         }
-        let peer = Arc::new(Peer {
-            address,
-            records: AtomicU64::new(0),
-            asked: AtomicU64::new(1),
-            in_step: AtomicU64::new(0),
-        });
-        followers.push(Arc::clone(&peer));
-        drop(followers);
         let tables = Arc::clone(self);
-        let talk = move || {
+        let converse = move || {
+            let channel = tables.greet(stream);
+            tables.greetings.fetch_sub(1, Ordering::AcqRel);
+            let Ok(channel) = channel else { return };
+            let Some(peer) = tables.admit(address) else { return };
             // A conversation that breaks off is begun anew by the backup.
-            let _ = tables.talk(stream, &peer);
+            let _ = tables.talk(channel, &peer);
             tables.followers().retain(|other| !Arc::ptr_eq(other, &peer));
         };
-        if thread::Builder::new().name("sync-table".into()).spawn(talk).is_err() {
-            self.followers().pop();
+        if thread::Builder::new().name("sync-table".into()).spawn(converse).is_err() {
+            self.greetings.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+
+    /// Has a backup among the followers, if there is room.
+    fn admit(&self, address: IpAddr) -> Option<Arc<Peer>> {
+        let mut followers = self.followers();
+        (followers.len() < FOLLOWERS).then(|| {
+            let peer = Arc::new(Peer {
+                address,
+                records: AtomicU64::new(0),
+                asked: AtomicU64::new(1),
+                in_step: AtomicU64::new(0),
+            });
+            followers.push(Arc::clone(&peer));
+            peer
+        })
+    }
+
+    fn greet(&self, stream: TcpStream) -> io::Result<Channel> {
+        stream.set_nonblocking(false)?;
+        Channel::answer(stream, self.sync_id, self.key.as_ref(), || self.standing())
     }
 
     fn standing(&self) -> Standing {
@@ -127,10 +166,7 @@ impl Tables {
         Standing { epoch: self.epoch, number, sent: self.counts.messages.get() }
     }
 
-    fn talk(&self, stream: TcpStream, peer: &Peer) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
-        let mut channel =
-            Channel::answer(stream, self.sync_id, self.key.as_ref(), || self.standing())?;
+    fn talk(&self, mut channel: Channel, peer: &Peer) -> io::Result<()> {
         channel.be_patient(LOOK)?;
         let (mut probed, mut spoke) = (0, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
@@ -144,10 +180,10 @@ impl Tables {
                         peer.in_step.store(u64::from_be_bytes(*bytes), Ordering::Release);
                     }
                 }
-                _ => {}
-            }
-            if channel.silence() > SILENCE {
-                return Err(io::ErrorKind::TimedOut.into());
+                Some(_) => {}
+                // Not before everything is read that came while a table was sent.
+                None if channel.silence() > SILENCE => return Err(io::ErrorKind::TimedOut.into()),
+                None => {}
             }
             let asked = peer.asked.load(Ordering::Acquire);
             if asked != probed || spoke.elapsed() >= ALIVE {
@@ -206,6 +242,12 @@ impl Tables {
         channel.flush()?;
         Ok(records)
     }
+}
+
+fn open(row: &DaemonRow) -> io::Result<TcpListener> {
+    let listener = socket::listener(row)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 impl Peer {
