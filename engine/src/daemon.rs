@@ -167,6 +167,8 @@ pub fn run(config: &Config, wait: impl FnOnce()) -> Result<(), String> {
         } else if !config.rules.is_empty() {
             say("pollvsd: the configured rules are left out: they are for when no table is saved");
         }
+        // None only if it has ended already, which others notice.
+        let _ = control.call(Control::hold_back);
         let saver = saved.map(|saved| Saver::start(saved, control.clone())).transpose()?;
         if let Some(files) = &files {
             files.keep_fresh(control.clone())?;

@@ -24,7 +24,6 @@ pub mod scene;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,9 +55,6 @@ pub const LOGIN: SocketAddrV4 = SocketAddrV4::new(VIP, 22);
 const LOOK: Duration = Duration::from_millis(5);
 /// Directors are in touch and in step after this time: they greet once a second.
 const IN_STEP: Duration = Duration::from_secs(8);
-
-/// Whether `pollvsadm --json sync` tells of a director whose whole table is here.
-const IS_IN_STEP: &str = r#"grep -q '"fetched":[1-9][0-9]*,.*"in_step":true'"#;
 
 /// One of the two directors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,20 +210,8 @@ impl<'lab> Pair<'lab> {
         let directory = self.lab.directory();
         let socket = directory.join(format!("director-{number}.sock"));
         let file = directory.join(format!("director-{number}.toml"));
-        let script = directory.join("in-step");
         let config = self.config(who).replace("SOCKET", &socket.display().to_string());
-        fs::write(&file, config.replace("IN_STEP", &script.display().to_string()))?;
-        if who == Who::First {
-            // Once is enough: a message lost later is no reason to give the addresses away.
-            let text = format!(
-                "#!/bin/sh\n[ -e \"$0.$PPID\" ] && exit\n{} --socket {} --json sync | {IS_IN_STEP} && \
-                 : > \"$0.$PPID\"\n",
-                self.binaries.control.display(),
-                socket.display()
-            );
-            fs::write(&script, text)?;
-            fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-        }
+        fs::write(&file, config)?;
         let mut command = Command::new("nsenter");
         command.args(["--net", "--mount", "--target", &self.doors[number].id().to_string()]);
         let nice = self.setup.nice.to_string();
@@ -393,10 +377,9 @@ impl<'lab> Pair<'lab> {
 
     fn config(&self, who: Who) -> String {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        // The first one outranks the other only while it has the other's whole table.
-        let (number, priority, claim) = match who {
-            Who::First => (1, 90, "track = [{ script = \"IN_STEP\", weight = 60 }]"),
-            Who::Second => (2, 100, "preempt = false"),
+        let (number, priority) = match who {
+            Who::First => (1, 150),
+            Who::Second => (2, 100),
         };
         // Apart, as far as there are cores.
         let core = (number - 1) % cores;
@@ -456,7 +439,6 @@ port = \"d0\"
 priority = {priority}
 interval_ms = {interval_ms}
 addresses = [\"{VIP}\", \"{VIP_DIRECT}\"]
-{claim}
 
 [[vrrp]]
 name = \"inside\"
@@ -466,7 +448,6 @@ port = \"d1\"
 priority = {priority}
 interval_ms = {interval_ms}
 addresses = [\"{DIRECTOR_INSIDE}\"]
-{claim}
 "
         )
     }

@@ -2,20 +2,49 @@
 
 use std::time::{Duration, Instant};
 
+use ctl::command::Role;
 use ctl::sync::{Handover, HandoverStep, VrrpRow};
 use dataplane::refusal::Refusal;
 
 use super::Control;
+use crate::say::complain;
 use crate::vrrp::Standing;
 
 /// How long what has to be told to backups may take on its way out. The client asks again.
 const FLUSH: Duration = Duration::from_millis(40);
 /// How long an answer to that question counts.
 const FRESH: Duration = Duration::from_secs(5);
+/// By then every director has said something of itself.
+const HEARING: Duration = Duration::from_secs(3);
+/// No table takes longer, or something is wrong; who serves alone now serves best.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The thread that speaks VRRP did not answer.
 const SILENT: Refusal = Refusal::Unsupported("the VRRP thread does not answer");
 
 impl Control {
+    /// Keeps the virtual routers from taking addresses of a director that serves, if this one is to
+    /// learn of its connections first. Called before the routers start.
+    pub(crate) fn hold_back(&mut self) {
+        let learns = self.truth.daemons().iter().any(|row| row.role == Role::Backup);
+        if let Some(pilot) = self.vrrp.as_ref().filter(|_| learns) {
+            pilot.hold_back();
+            self.held_back = Some(Instant::now());
+        }
+    }
+
+    /// Lets them take part as configured once the tables are here, or none is to be had.
+    pub(super) fn let_go(&mut self) {
+        let (Some(since), Some(pilot)) = (self.held_back, &self.vrrp) else { return };
+        let waited = since.elapsed();
+        let has_all = self.sync.is_settled().unwrap_or(true);
+        if has_all && waited >= HEARING || waited >= LONGEST_WAIT {
+            self.held_back = None;
+            if pilot.reclaim().is_none() {
+                complain("pollvsd: vrrp: the thread does not answer; pollvsadm handover --back");
+            }
+        }
+    }
+
     /// Every virtual router.
     pub(super) fn vrrp_rows(&mut self) -> Result<Vec<VrrpRow>, Refusal> {
         let Some(pilot) = &self.vrrp else { return Ok(Vec::new()) };
@@ -25,6 +54,10 @@ impl Control {
     /// Does a step of a handover.
     pub(super) fn handover(&mut self, step: HandoverStep) -> Result<Handover, Refusal> {
         let Some(pilot) = &self.vrrp else { return Ok(Handover::NoRouter) };
+        if step != HandoverStep::Look && self.held_back.take().is_some() {
+            // It is released for another reason, which the operator's wish outdoes.
+            pilot.reclaim().ok_or(SILENT)?;
+        }
         let standing = pilot.standing().ok_or(SILENT)?;
         let given = |standing: Standing| Handover::Given { pending: standing.pending };
         Ok(match step {

@@ -78,6 +78,8 @@ pub struct Control {
     sync: Sync,
     /// A way to who speaks VRRP, if anybody does.
     vrrp: Option<Pilot>,
+    /// Since when the virtual routers are held back until other directors' tables are here.
+    held_back: Option<Instant>,
     /// When backups were last asked whether they are in step.
     asked_at: Option<Instant>,
     /// The trace that runs.
@@ -136,6 +138,7 @@ impl Control {
             gauges,
             sync,
             vrrp,
+            held_back: None,
             asked_at: None,
             watch: None,
             traces: 0,
@@ -177,6 +180,7 @@ impl Control {
         self.gauges.look(&self.counters);
         let now = self.clock.now();
         self.end_watch_in_time();
+        self.let_go();
         let commands = self.truth.director.forget_deleted(now);
         self.broadcast(commands);
         self.truth.director.tick_schedulers(now, &self.truth.settings);

@@ -193,6 +193,12 @@ impl Sync {
         })
     }
 
+    /// Whether the tables of all active directors have been fetched; `None` when none of ours is
+    /// heard.
+    pub(crate) fn is_settled(&self) -> Option<bool> {
+        self.backup.as_ref()?.backup.peers.is_settled(Instant::now())
+    }
+
     /// How sync stands.
     #[must_use]
     pub fn state(&self) -> SyncState {

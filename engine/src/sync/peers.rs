@@ -14,6 +14,8 @@ use super::table::fetch::Standing;
 
 /// Directors noted at most.
 const MOST: usize = 16;
+/// A director that has been heard within this time is there.
+const PRESENT: Duration = Duration::from_secs(3);
 /// A director that is silent for this long makes room for another.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,8 @@ pub(super) struct Peer {
     window: Option<Arc<Mutex<Window>>>,
     /// Whether its table is to be fetched.
     is_wanted: bool,
+    /// Whether its table is on its way.
+    is_fetching: bool,
     /// Whether a thread is in touch with it.
     is_followed: bool,
     fetched: u64,
@@ -60,11 +64,17 @@ impl Peer {
             missing: 0,
             window: None,
             is_wanted: false,
+            is_fetching: false,
             is_followed: false,
             fetched: 0,
             fetched_records: 0,
             failed: 0,
         }
+    }
+
+    /// Whether its table is neither wanted nor on its way.
+    fn has_table(&self) -> bool {
+        !self.is_wanted && !self.is_fetching
     }
 
     /// Messages that are missing when it has sent `sent`. More may have arrived: ones sent since.
@@ -207,13 +217,15 @@ impl Peers {
         let mut peers = self.lock();
         peers.get_mut(&from).is_some_and(|peer| {
             let is_passive = peer.beacon.is_some_and(|beacon| beacon.activity == Activity::Passive);
-            !is_passive && std::mem::take(&mut peer.is_wanted)
+            peer.is_fetching |= !is_passive && std::mem::take(&mut peer.is_wanted);
+            peer.is_fetching
         })
     }
 
     /// Notes a table that has been fetched, or a conversation that has ended badly.
     pub(super) fn fetched(&self, from: IpAddr, records: Option<u64>) {
         if let Some(peer) = self.lock().get_mut(&from) {
+            peer.is_fetching = false;
             match records {
                 Some(records) => {
                     peer.fetched += 1;
@@ -230,7 +242,22 @@ impl Peers {
     /// Whether all has arrived that a director has sent, when it has sent `sent` messages.
     pub(super) fn has_all(&self, from: IpAddr, sent: u64) -> bool {
         let peers = self.lock();
-        peers.get(&from).is_some_and(|peer| !peer.is_wanted && peer.missing(sent) == 0)
+        peers.get(&from).is_some_and(|peer| peer.has_table() && peer.missing(sent) == 0)
+    }
+
+    /// Whether nothing is to be awaited of any director before this one may forward in its place:
+    /// `None` when none of ours is heard.
+    pub(super) fn is_settled(&self, now: Instant) -> Option<bool> {
+        let peers = self.lock();
+        let mut heard = peers
+            .values()
+            .filter(|peer| now - peer.heard < PRESENT)
+            .filter_map(|peer| peer.beacon.map(|beacon| (peer, beacon)))
+            .peekable();
+        heard.peek()?;
+        Some(heard.all(|(peer, beacon)| {
+            beacon.activity == Activity::Passive || peer.fetched > 0 && peer.has_table()
+        }))
     }
 
     /// Whether a director has been heard lately; if not, whoever is in touch with it lets go.
@@ -255,7 +282,7 @@ impl Peers {
                 fetched: peer.fetched,
                 fetched_records: peer.fetched_records,
                 failed: peer.failed,
-                is_in_step: has_all && !peer.is_wanted,
+                is_in_step: has_all && peer.has_table(),
             }
         };
         let mut rows: Vec<_> = self.lock().iter().map(row).collect();

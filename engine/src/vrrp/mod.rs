@@ -89,6 +89,13 @@ impl Pilot {
         self.ask(Order::Look)
     }
 
+    /// Has all routers rank lowest from their start on, until they are reclaimed.
+    pub(crate) fn hold_back(&self) {
+        let (reply, _) = bounded(1);
+        // The thread has not started yet, or has ended.
+        let _ = self.0.send(Order::Release(reply));
+    }
+
     /// Gives everything away.
     pub(crate) fn release(&self) -> Option<Standing> {
         self.ask(Order::Release)
