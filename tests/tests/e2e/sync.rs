@@ -147,7 +147,7 @@ fn key(lab: &Lab, binaries: &Binaries) -> Result<()> {
         net.forge(2, *source, messages)?;
         wait("the lies are read", || Ok(rejected(&sync(&b)?, "seal_rejects", reason) == expected))
             .with_context(|| {
-                format!("{reason}: {before} of {expected}: {:#}", sync(&b).unwrap())
+                format!("{reason}: {before} of {expected}: {:#}", sync(&b).unwrap_or_default())
             })?;
     }
     let told = sync(&b)?;
@@ -206,7 +206,7 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
         if let Some(size) = noise.get_mut(2..4) {
             size.copy_from_slice(&(length as u16).to_be_bytes());
         }
-        if length % 2 == 0 && length >= 8 {
+        if length.is_multiple_of(2) && length >= 8 {
             noise[..2].copy_from_slice(&[0, 1]);
             noise[4..8].copy_from_slice(&[3, 1, 0, 0]);
         }

@@ -198,8 +198,8 @@ pub(crate) fn all_rejected(sync: &Value, list: &str) -> u64 {
 /// What a backup knows of node `n`.
 pub(crate) fn sender(sync: &Value, n: usize) -> Value {
     let own = address(n).to_string();
-    let rows = sync["backup"]["senders"].as_array().into_iter().flatten();
-    rows.filter(|row| row["address"] == own.as_str()).cloned().next().unwrap_or(Value::Null)
+    let mut rows = sync["backup"]["senders"].as_array().into_iter().flatten();
+    rows.find(|row| row["address"] == own.as_str()).cloned().unwrap_or(Value::Null)
 }
 
 /// Connections and templates, without the time they have left.
