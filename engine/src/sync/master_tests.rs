@@ -153,12 +153,10 @@ fn a_flush_sends_what_was_told_before_though_more_comes_without_end() {
     let teller = {
         let is_done = Arc::clone(&is_done);
         thread::spawn(move || {
-            let mut count = 0;
+            // The ring is hardly ever empty, and never has more than is taken at once.
             while !is_done.load(Ordering::Relaxed) {
-                count += u64::from(told.push(record(1)).is_ok());
-                // The ring is hardly ever empty, and never full.
-                if count % 16 == 0 {
-                    thread::sleep(Duration::from_micros(50));
+                if told.buffer().capacity() - told.slots() < 512 {
+                    let _ = told.push(record(1));
                 }
             }
         })
