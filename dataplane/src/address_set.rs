@@ -20,8 +20,6 @@ impl Role {
     /// One that moves between directors, and is not here now.
     pub(crate) const AWAY: Self = Self(8);
 
-    /// Nothing.
-    pub(crate) const NONE: Self = Self(0);
     /// Any of the two that packets may be sent to.
     pub(crate) const OURS: Self = Self::OWN.or(Self::VIRTUAL);
 

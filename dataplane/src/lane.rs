@@ -61,8 +61,10 @@ pub(crate) struct Lane<A> {
     /// Whether there is any service. Without one the family's connections rest, and all packets
     /// are ordinary traffic.
     pub(crate) is_active: bool,
-    /// What an address is to which requests are sent.
-    pub(crate) requests: Role,
+    /// Whether another director takes requests.
+    is_passive: bool,
+    /// Whether requests are taken here: there are services, and nobody else does.
+    pub(crate) takes_requests: bool,
     sweep_next: u32,
     sweep_due: u32,
 }
@@ -77,7 +79,8 @@ impl<A: Network> Lane<A> {
             ftp_services: 0,
             wildcards: 0,
             is_active: false,
-            requests: Role::OURS,
+            is_passive: false,
+            takes_requests: false,
             sweep_next: 0,
             sweep_due: 0,
         }
@@ -85,7 +88,7 @@ impl<A: Network> Lane<A> {
 
     /// Adds a service or replaces its roster, which comes back.
     pub(crate) fn put_service(&mut self, roster: &Arc<Roster>) -> Option<Arc<Roster>> {
-        self.is_active = true;
+        self.set_active(true);
         let end = match end_of(&roster.key) {
             Ok(end) => end,
             Err(mark) => return self.marked.insert(mark, Arc::clone(roster)),
@@ -102,6 +105,17 @@ impl<A: Network> Lane<A> {
         None
     }
 
+    /// Leaves requests to another director, or takes them.
+    pub(crate) fn set_passive(&mut self, is_passive: bool) {
+        self.is_passive = is_passive;
+        self.takes_requests = self.is_active && !is_passive;
+    }
+
+    fn set_active(&mut self, is_active: bool) {
+        self.is_active = is_active;
+        self.takes_requests = is_active && !self.is_passive;
+    }
+
     /// Removes a service, whose roster comes back.
     pub(crate) fn remove_service(&mut self, key: &ServiceKey) -> Option<Arc<Roster>> {
         let removed = match end_of(key) {
@@ -116,7 +130,7 @@ impl<A: Network> Lane<A> {
             }
             Err(mark) => self.marked.remove(&mark)?,
         };
-        self.is_active = !(self.services.is_empty() && self.marked.is_empty());
+        self.set_active(!(self.services.is_empty() && self.marked.is_empty()));
         Some(removed)
     }
 

@@ -211,10 +211,10 @@ impl<A: Network> Lane<A> {
     /// Which way a packet goes, if it is for a service or from a server.
     #[inline(always)]
     pub(crate) fn way_of(&self, common: &Common, packet: &Packet<A>) -> Option<Way> {
-        if !self.is_active {
-            return None;
+        if !self.takes_requests {
+            return self.way_of_reply(packet);
         }
-        if self.addresses.role(packet.ip.destination).has(self.requests) {
+        if self.addresses.role(packet.ip.destination).has(Role::OURS) {
             return Some(Way::Request);
         }
         if self.addresses.role(packet.ip.source).has(Role::SERVER) {
@@ -223,8 +223,15 @@ impl<A: Network> Lane<A> {
         if common.marks.is_empty() {
             return None;
         }
-        let takes = self.requests.has(Role::OURS) && self.takes_mark(common.mark_of(packet));
-        takes.then_some(Way::Request)
+        self.takes_mark(common.mark_of(packet)).then_some(Way::Request)
+    }
+
+    /// The same where requests are not taken: for want of a service, or because another director
+    /// takes them.
+    #[cold]
+    fn way_of_reply(&self, packet: &Packet<A>) -> Option<Way> {
+        let is_reply = self.is_active && self.addresses.role(packet.ip.source).has(Role::SERVER);
+        is_reply.then_some(Way::Reply)
     }
 
     /// Second pass: compares tags and asks for the records. Third pass: acts on them.

@@ -333,8 +333,8 @@ impl<F: Frame> Shard<F> {
     /// Takes requests for services, unless another director does (`backup_only`).
     fn keep_requests(&mut self) {
         let is_passive = self.is_backup && self.common.settings.backup_only != 0;
-        let requests = if is_passive { Role::NONE } else { Role::OURS };
-        (self.v4.requests, self.v6.requests) = (requests, requests);
+        self.v4.set_passive(is_passive);
+        self.v6.set_passive(is_passive);
     }
 
     /// Queues an address heard of, for this shard's own use and the others'. When too many are
