@@ -32,6 +32,9 @@ use traffic::{Kind, Traffic, garbage};
 
 /// Connections that are there before the load.
 const CONNECTIONS: u32 = 1024;
+/// The same where backups are told: few, so that each has many times the packets between two
+/// tellings.
+const TOLD_CONNECTIONS: u32 = 64;
 /// Packets of one case, at most: each may open a connection.
 const MAX_PACKETS: u32 = 1 << 16;
 
@@ -111,8 +114,9 @@ impl Case {
     fn run(&self, packets: u32) -> String {
         let Setup { family, protocol, .. } = self.setup;
         let (mut shard, counters) = self.setup.shard();
+        let connections = if self.load == Load::Told { TOLD_CONNECTIONS } else { CONNECTIONS };
         if self.load != Load::New {
-            let clients = (0..CONNECTIONS).map(Client::numbered);
+            let clients = (0..connections).map(Client::numbered);
             Pool::new().fill(&mut shard, self.setup, &clients);
         }
         let roles = SyncRoles { is_master: self.load == Load::Told, is_backup: false };
@@ -132,7 +136,7 @@ impl Case {
         for first in (0..packets).step_by(BURST) {
             for (frame, number) in burst.iter_mut().zip(first..) {
                 let number =
-                    if self.load == Load::New { number } else { random.below(CONNECTIONS) };
+                    if self.load == Load::New { number } else { random.below(connections) };
                 let mut bytes = traffic.frame(Client::numbered(number));
                 if self.load == Load::Garbage {
                     bytes = garbage(bytes, &mut random);
