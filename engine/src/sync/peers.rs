@@ -217,8 +217,9 @@ impl Peers {
         let mut peers = self.lock();
         peers.get_mut(&from).is_some_and(|peer| {
             let is_passive = peer.beacon.is_some_and(|beacon| beacon.activity == Activity::Passive);
-            peer.is_fetching |= !is_passive && std::mem::take(&mut peer.is_wanted);
-            peer.is_fetching
+            let is_taken = !is_passive && std::mem::take(&mut peer.is_wanted);
+            peer.is_fetching |= is_taken;
+            is_taken
         })
     }
 

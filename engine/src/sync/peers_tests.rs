@@ -42,8 +42,14 @@ impl Heard {
         (0..count).for_each(|_| self.peers.count(director(1).ip()));
     }
 
+    /// Whether its table is wanted; if so, that comes.
     fn is_wanted(&self) -> bool {
-        self.peers.take_wish(director(1).ip())
+        let is_wanted = self.peers.take_wish(director(1).ip());
+        if is_wanted {
+            assert!(!self.row().is_in_step, "the table is on its way");
+            self.peers.fetched(director(1).ip(), Some(0));
+        }
+        is_wanted
     }
 
     fn row(&self) -> SenderRow {
@@ -201,11 +207,12 @@ fn too_many_directors_are_not_noted_until_one_is_forgotten() {
 fn a_failed_conversation_leaves_the_table_wanted() {
     let heard = Heard::new();
     heard.note(beacon(0));
-    heard.is_wanted();
-    heard.peers.fetched(director(1).ip(), None);
-    assert!(heard.is_wanted());
-    heard.peers.fetched(director(1).ip(), Some(12));
-    assert!(!heard.is_wanted());
+    let from = director(1).ip();
+    assert!(heard.peers.take_wish(from));
+    heard.peers.fetched(from, None);
+    assert!(heard.peers.take_wish(from));
+    heard.peers.fetched(from, Some(12));
+    assert!(!heard.peers.take_wish(from));
     let row = heard.row();
     assert_eq!((row.fetched, row.fetched_records, row.failed), (1, 12, 1));
 }
