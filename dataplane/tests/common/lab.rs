@@ -10,7 +10,7 @@ use dataplane::counters::Counters;
 use dataplane::director::Director;
 use dataplane::frame::Frame;
 use dataplane::hash::HashKey;
-use dataplane::interface::{Interface, Route, Topology};
+use dataplane::interface::{Interface, InterfaceId, Route, Topology};
 use dataplane::refusal::Refusal;
 use dataplane::roster::ServerId;
 use dataplane::service::{ServerSpec, ServiceKey, ServiceSpec, Traffic};
@@ -180,7 +180,10 @@ impl Lab {
 
     pub(crate) fn apply(&mut self, command: &Command) {
         for shard in &mut self.shards {
-            assert!(matches!(shard.apply(self.now, command.clone()), Reply::Done(_)));
+            assert!(matches!(
+                shard.apply(self.now, command.clone()),
+                Reply::Done(_) | Reply::Held(_)
+            ));
         }
     }
 
@@ -363,7 +366,8 @@ fn topology() -> Topology {
         interface(JUMBO, None, u16::MAX, "10.3.255.254/16"),
     ];
     let route = Route { to: "100.64.0.0/10".parse().unwrap(), gateway: IpAddr::V4(ip(GATEWAY)) };
-    Topology::new(interfaces, &[route]).unwrap()
+    let floating = vec![(InterfaceId(0), IpAddr::V4(ip("10.9.0.200")))];
+    Topology::new(interfaces, &[route]).unwrap().with_floating(floating)
 }
 
 fn known_hops() -> impl Iterator<Item = Ipv4Addr> {

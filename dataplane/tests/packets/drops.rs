@@ -12,7 +12,7 @@ use crate::common::lab::{Lab, Outcome, SIZE, Size};
 use crate::common::names::{
     CLIENT, CLIENTS, SERVER, SERVERS, VIP, mac_of, own_mac, server, service, tcp,
 };
-use crate::{lab, lab_of, six};
+use crate::{floating, lab, lab_of, six};
 use Transport::{Raw, Tcp, Udp};
 
 /// What this shows, the frame, and why it is dropped.
@@ -241,6 +241,7 @@ fn special_cases() -> Vec<(&'static str, Outcome, DropReason)> {
         ("a next hop that is silent", unreachable(), NeighbourUnreachable),
         ("more next hops than the table holds", neighbour_table_full(), NeighbourTableFull),
         ("too many wait", hold_queue_full(), HoldQueueFull),
+        ("too much of VRRP", floating::too_many_advertisements(), DropReason::RoutersQueueFull),
     ]
 }
 

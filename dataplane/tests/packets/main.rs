@@ -11,6 +11,7 @@ mod admin;
 mod arp;
 mod direct;
 mod drops;
+mod floating;
 mod icmp;
 mod life;
 mod nat;

@@ -29,6 +29,7 @@ const INSTALLED: [&str; 22] = [
     "share/bash-completion/completions/pollvsadm",
     "share/bash-completion/completions/pollvsd",
     "share/doc/pollvs/examples/direct.toml",
+    "share/doc/pollvs/examples/ha.toml",
     "share/doc/pollvs/examples/nat.toml",
     "share/doc/pollvs/examples/tunnel.toml",
     "share/doc/pollvs/installed",
