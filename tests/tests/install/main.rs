@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tests::requirements::own_binary;
 
 /// What is installed below the prefix, folders aside.
-const INSTALLED: [&str; 22] = [
+const INSTALLED: [&str; 23] = [
     "lib/systemd/system/pollvsd.service",
     "sbin/ipvsadm",
     "sbin/ipvsadm-restore",
