@@ -260,7 +260,7 @@ fn a_new_version_replaces_the_old_one() {
     let prefix = destination.path().join("usr");
     assert!(make("install", destination.path(), "/usr").status.success());
     // As if the old version had other words in it, and was cut short after a line of the next one.
-    let (page, record) = (prefix.join(INSTALLED[18]), prefix.join(INSTALLED[12]));
+    let (page, record) = (prefix.join(INSTALLED[19]), prefix.join(INSTALLED[13]));
     let recorded = fs::read_to_string(&record).unwrap();
     let line = recorded.lines().find(|line| line.ends_with("/ipvsadm.8")).unwrap();
     let old = line.replace(line.split(' ').next().unwrap(), OLD_MARK);
