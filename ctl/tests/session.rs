@@ -162,7 +162,9 @@ fn settings_are_written_all_or_none() {
     assert_eq!((toy.settings.expire_nodest_conn, toy.settings.icmp_ratelimit_ms), (1, 0));
     let (status, out, notes) = sysctl(&["sync_threshold=5 0", "sync_threshold"], &mut toy);
     assert_eq!((status, out), (0, "net.ipv4.vs.sync_threshold = 5\t0\n".repeat(2)));
-    assert!(notes.contains("net.ipv4.vs.sync_threshold is kept and reads back"), "{notes}");
+    assert_eq!(notes, "");
+    let (_, _, notes) = sysctl(&["amemthresh=1024"], &mut toy);
+    assert!(notes.contains("net.ipv4.vs.amemthresh is kept and reads back"), "{notes}");
     let before = toy.settings;
     for (words, expected) in [
         (&["nosuch"][..], "sysctl: cannot stat net.ipv4.vs.nosuch: no such setting"),
