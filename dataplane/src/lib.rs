@@ -24,6 +24,9 @@
 
 extern crate alloc;
 
+#[macro_use]
+mod reasons;
+
 pub mod address;
 mod address_set;
 mod answer;

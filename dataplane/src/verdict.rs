@@ -30,36 +30,9 @@ impl From<DropReason> for Verdict {
     }
 }
 
-/// Defines [`DropReason`] with, for each, the counter's name and a sentence for operators.
-macro_rules! drop_reasons {
-    ($($variant:ident $name:literal $text:literal)*) => {
-        /// Why a frame was dropped. One list names the reasons, their counters and their texts.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum DropReason {
-            $(#[doc = $text] $variant,)*
-        }
-
-        impl DropReason {
-            /// Every reason, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The counter's name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What it means, for operators.
-            #[must_use]
-            pub fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-drop_reasons! {
+reasons! {
+    /// Why a frame was dropped.
+    pub DropReason:
     EthernetShort "ethernet_short" "Frame shorter than its Ethernet header and VLAN tag."
     EthernetSource "ethernet_source" "Source link-layer address is a group address."
     NotOurMac "not_our_mac" "Sent to a link-layer address that is not the port's."
@@ -116,11 +89,6 @@ drop_reasons! {
     HandoffFull "handoff_full" "Ring to the owning worker is full."
     TransmitFull "transmit_full" "Port did not take the frame."
     BufferEmpty "buffer_empty" "No buffer left for a frame of our own."
-}
-
-impl DropReason {
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
 }
 
 #[cfg(test)]

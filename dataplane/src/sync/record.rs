@@ -2,7 +2,9 @@
 
 use core::net::IpAddr;
 
+use crate::hash::{HashKey, owner_of};
 use crate::service::Method;
+use crate::verdict::ShardId;
 
 /// A connection or persistence template as sync messages carry it. All three addresses are of one
 /// family.
@@ -26,6 +28,18 @@ pub struct Record {
     pub real: (IpAddr, u16),
     /// How far sequence numbers are shifted, if they are: of requests, then of replies.
     pub sequence: Option<[Sequence; 2]>,
+}
+
+impl Record {
+    /// The share, out of `shares`, that its client's connections belong to: the shard that owns
+    /// them, if there are as many shards.
+    #[must_use]
+    pub fn owner(&self, key: &HashKey, shares: u16) -> ShardId {
+        match self.client {
+            (IpAddr::V4(address), port) => owner_of(key, address, port, shares),
+            (IpAddr::V6(address), port) => owner_of(key, address, port, shares),
+        }
+    }
 }
 
 /// How far TCP sequence numbers of one direction are shifted, because a helper has changed the

@@ -1,41 +1,8 @@
 //! The lists of reasons for which sync messages, or their entries, are not taken or not made.
 
-/// Defines an enumeration of reasons with, for each, the counter's name and a sentence for
-/// operators.
-macro_rules! reasons {
-    ($(#[$about:meta])* $name:ident: $($variant:ident $counter:literal $text:literal)*) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum $name {
-            $(#[doc = $text] $variant,)*
-        }
-
-        impl $name {
-            /// Every reason, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The counter's name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $counter,)* }
-            }
-
-            /// What it means, for operators.
-            #[must_use]
-            pub fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
 reasons! {
     /// Why a received message, the rest of one, or an entry was dropped.
-    Reject:
+    pub Reject:
     Short "short" "Shorter than a message header."
     Size "size" "Size field is not the length of the datagram."
     SyncId "sync_id" "Sync id of another group."
@@ -75,7 +42,7 @@ impl Reject {
 
 reasons! {
     /// Why a record was not put into a message.
-    Unsent:
+    pub Unsent:
     Full "full" "The message has no room for it: send that, and try again."
     OnePacket "one_packet" "Connection for one packet, which is never sent."
     Families "families" "Its addresses are not all of one family."

@@ -1,36 +1,8 @@
 //! The one list of reasons for which an advertisement may be rejected.
 
-/// Defines [`Rejection`] with, for each, the counter's name and a sentence for operators.
-macro_rules! rejections {
-    ($($variant:ident $name:literal $text:literal)*) => {
-        /// Why an advertisement was rejected. One list names the reasons, their counters and their
-        /// texts.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Rejection {
-            $(#[doc = $text] $variant,)*
-        }
-
-        impl Rejection {
-            /// Every reason, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The counter's name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What it means, for operators.
-            #[must_use]
-            pub fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-rejections! {
+reasons! {
+    /// Why an advertisement was rejected.
+    pub Rejection:
     Family "family" "Source, destination or virtual router is of another address family."
     Ttl "ttl" "Time to live or hop limit is not 255: it has crossed a router."
     Destination "destination" "Not sent to the group of all VRRP routers."
@@ -48,11 +20,6 @@ rejections! {
     UnknownVrid "unknown_vrid" "No virtual router has that identifier on that interface."
     OwnSource "own_source" "Source is the router's own address: an echo, or another has it, too."
     Idle "idle" "The virtual router has not started, or is in fault."
-}
-
-impl Rejection {
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
 }
 
 #[cfg(test)]

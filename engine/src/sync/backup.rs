@@ -2,7 +2,7 @@
 //! connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,7 +17,7 @@ use super::beacon::Beacon;
 use super::counts::{BackupCounts, Rate};
 use super::peers::Peers;
 use super::seal::{self, Key, SealReject};
-use super::{socket, table};
+use super::{socket, spawn, table};
 use crate::say::complain;
 
 /// Between two tries to open a socket.
@@ -50,12 +50,8 @@ pub(super) struct Intake {
 
 impl Intake {
     fn worker(&self, record: &Record) -> &Sender<(Record, Told)> {
-        let (address, port) = record.client;
-        let hash = match address {
-            IpAddr::V4(address) => self.hash.client(address, port),
-            IpAddr::V6(address) => self.hash.client(address, port),
-        };
-        &self.workers[usize::from(hash.owner(self.workers.len() as u16).0)]
+        let owner = record.owner(&self.hash, self.workers.len() as u16);
+        &self.workers[usize::from(owner.0)]
     }
 
     /// Records that workers have not taken yet.
@@ -164,11 +160,7 @@ impl Backup {
     fn follow(self: &Arc<Self>, to: SocketAddr) -> bool {
         let backup = Arc::clone(self);
         let follow = move || table::fetch::follow(&backup, to);
-        let started = thread::Builder::new().name("sync-follow".into()).spawn(follow);
-        if let Err(error) = &started {
-            complain(format_args!("pollvsd: sync backup: {error}"));
-        }
-        started.is_ok()
+        spawn("sync-follow", follow).is_some()
     }
 
     /// Reads a message and hands its records out. Records of a whole table wait for the workers,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -135,9 +135,12 @@ impl Master {
         }
     }
 
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn version(&self) -> Version {
-        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        if settings.sync_version == 0 { Version::V0 } else { Version::V1 }
+        if self.settings().sync_version == 0 { Version::V0 } else { Version::V1 }
     }
 
     fn lane(&self, thread: u16, version: Version) -> Lane {
@@ -163,7 +166,7 @@ impl Master {
     }
 
     fn open(&self, thread: u16) -> io::Result<Socket> {
-        let buffer = self.settings.lock().unwrap_or_else(PoisonError::into_inner).sync_sock_size;
+        let buffer = self.settings().sync_sock_size;
         socket::sender(&self.row, thread, buffer)
     }
 
@@ -185,12 +188,7 @@ impl Master {
     }
 
     fn pack(&self, lanes: &mut [Lane], record: &Record, now: Instant) {
-        let (address, port) = record.client;
-        let place = match address {
-            std::net::IpAddr::V4(address) => self.key.client(address, port),
-            std::net::IpAddr::V6(address) => self.key.client(address, port),
-        };
-        let lane = &mut lanes[usize::from(place.owner(self.threads).0)];
+        let lane = &mut lanes[usize::from(record.owner(&self.key, self.threads).0)];
         let mut pushed = lane.writer.push(record, None);
         if pushed == Err(Unsent::Full) {
             self.close(lane, now);
@@ -214,10 +212,7 @@ impl Master {
         }
         let lag = now.saturating_duration_since(lane.opened).as_micros() as u64;
         self.counts.lag_us.set(self.counts.lag_us.get().max(lag));
-        let limit = {
-            let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            usize::try_from(settings.sync_qlen_max).unwrap_or(usize::MAX)
-        };
+        let limit = usize::try_from(self.settings().sync_qlen_max).unwrap_or(usize::MAX);
         if lane.queue.len() >= limit {
             self.counts.queue_full.add(1);
         } else {

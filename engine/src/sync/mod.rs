@@ -19,7 +19,7 @@ mod socket;
 mod table;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,11 @@ impl Sync {
 
     /// Notes settings, which hold from now on but for the number of threads.
     pub fn put_settings(&self, settings: &Settings) {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = *settings;
+        *self.settings() = *settings;
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the threads that run be those of `rows`.
@@ -225,8 +229,7 @@ impl Sync {
     }
 
     fn threads(&mut self) -> u16 {
-        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = u16::try_from(settings.sync_ports).unwrap_or(MOST_THREADS);
+        let wanted = u16::try_from(self.settings().sync_ports).unwrap_or(MOST_THREADS);
         *self.threads.get_or_insert(wanted.clamp(1, MOST_THREADS))
     }
 
@@ -273,18 +276,15 @@ impl Sync {
             flush: Arc::clone(&flush),
             stop: Arc::clone(&stop),
         };
-        match thread::Builder::new().name("sync-master".into()).spawn(move || master.run()) {
-            Ok(thread) => {
-                let row = row.clone();
-                let running = RunningMaster { row, thread, stop, counts, flush, tables, server };
-                self.master = Some(running);
-            }
-            Err(error) => complain(format_args!("pollvsd: sync master: {error}")),
+        let row = row.clone();
+        if let Some(thread) = spawn("sync-master", move || master.run()) {
+            let running = RunningMaster { row, thread, stop, counts, flush, tables, server };
+            self.master = Some(running);
         }
     }
 
     fn start_backup(&mut self, row: &DaemonRow) {
-        let buffer = self.settings.lock().unwrap_or_else(PoisonError::into_inner).sync_sock_size;
+        let buffer = self.settings().sync_sock_size;
         let backup = Arc::new(Backup {
             row: row.clone(),
             key: self.config.key.clone(),
@@ -294,17 +294,11 @@ impl Sync {
             fetches: self.config.whole_tables,
             stop: Arc::new(AtomicBool::new(false)),
         });
-        let mut threads = Vec::new();
-        for n in 0..self.threads() {
-            let run = {
-                let backup = Arc::clone(&backup);
-                move || backup.run(n, buffer)
-            };
-            match thread::Builder::new().name("sync-backup".into()).spawn(run) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => complain(format_args!("pollvsd: sync backup: {error}")),
-            }
-        }
+        let start = |n| {
+            let backup = Arc::clone(&backup);
+            spawn("sync-backup", move || backup.run(n, buffer))
+        };
+        let threads = (0..self.threads()).filter_map(start).collect();
         self.backup = Some(RunningBackup { row: row.clone(), threads, backup });
     }
 
@@ -333,11 +327,14 @@ impl Sync {
 fn serve(row: &DaemonRow, tables: &Arc<Tables>, port: &Arc<AtomicU16>) -> Option<JoinHandle<()>> {
     let (row, tables, port) = (row.clone(), Arc::clone(tables), Arc::clone(port));
     let serve = move || tables.serve(&row, &port);
-    match thread::Builder::new().name("sync-serve".into()).spawn(serve) {
-        Ok(thread) => Some(thread),
-        Err(error) => {
-            complain(format_args!("pollvsd: sync master: whole tables: {error}"));
-            None
-        }
-    }
+    spawn("sync-serve", serve)
+}
+
+/// Starts a thread, or complains that the system has none left.
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<JoinHandle<T>> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|error| complain(format_args!("pollvsd: {name}: {error}"))).ok()
 }

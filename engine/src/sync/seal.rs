@@ -96,31 +96,9 @@ impl Sealer {
     }
 }
 
-macro_rules! seal_rejects {
-    ($($variant:ident $name:literal $text:literal)*) => {
-        /// Why a message was not taken for that of a master with the same key.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub(super) enum SealReject {
-            $(#[doc = $text] $variant,)*
-        }
-
-        impl SealReject {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
-            pub(super) const COUNT: usize = Self::ALL.len();
-
-            pub(super) fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            pub(super) fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-seal_rejects! {
+dataplane::reasons! {
+    /// Why a message was not taken for that of a master with the same key.
+    pub(super) SealReject:
     Unsealed "unsealed" "Not sealed, though this director has a key."
     Forged "forged" "Sealed with another key, or changed on its way."
     Epoch "epoch" "Of a master daemon that has not proved itself yet, or of an earlier one."

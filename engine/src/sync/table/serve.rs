@@ -17,7 +17,7 @@ use dataplane::template::Templates;
 
 use super::super::counts::MasterCounts;
 use super::super::seal::{Key, Sealer};
-use super::super::socket;
+use super::super::{socket, spawn};
 use super::channel::{Channel, Kind, Standing};
 use super::{ALIVE, SILENCE};
 use crate::clock::Clock;
@@ -136,7 +136,7 @@ impl Tables {
             let _ = tables.talk(channel, &peer);
             tables.followers().retain(|other| !Arc::ptr_eq(other, &peer));
         };
-        if thread::Builder::new().name("sync-table".into()).spawn(converse).is_err() {
+        if spawn("sync-table", converse).is_none() {
             self.greetings.fetch_sub(1, Ordering::AcqRel);
         }
     }
