@@ -50,6 +50,7 @@ pub mod mark;
 pub mod neighbour;
 mod open;
 pub mod packet;
+mod page;
 mod process;
 pub mod refusal;
 mod resolve;

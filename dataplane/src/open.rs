@@ -13,7 +13,6 @@ use crate::frame::Frame;
 use crate::hash::ClientHash;
 use crate::lane::{FTP, FTP_DATA, Lane, Staged};
 use crate::neighbour::NeighbourId;
-use crate::packet::checksum::Delta;
 use crate::packet::{Header, Network, Packet, protocol};
 use crate::process::Refused;
 use crate::roster::{Load, Persistence, Roster, ServerId};
@@ -193,10 +192,9 @@ impl<A: Network> Lane<A> {
             return Err(DropReason::TunnelKind.into());
         };
         let real_port = if choice.real_port == 0 { destination_port } else { choice.real_port };
-        let (header_delta, transport_delta) = match choice.method {
-            Method::Nat => nat::deltas((ip.destination, destination_port), (real, real_port)),
-            Method::Direct | Method::Tunnel => (Delta::NONE, Delta::NONE),
-        };
+        let virtual_end = (ip.destination, destination_port);
+        let (header_delta, transport_delta) =
+            nat::deltas(choice.method, virtual_end, (real, real_port));
         let is_one_packet = roster.one_packet && ip.protocol == protocol::UDP;
         let mut flags = Flags::new(choice.method);
         flags.set(Flags::ONE_PACKET, is_one_packet);

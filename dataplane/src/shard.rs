@@ -10,9 +10,9 @@ use core::ops::Range;
 use arrayvec::ArrayVec;
 
 use crate::address_set::Role;
-use crate::command::{Command, ConnectionInfo, ConnectionPage, Place, Reply};
+use crate::command::{Command, Reply};
 use crate::common::{Common, Identification, SWEEP_TEMPLATES};
-use crate::connection::{Flags, Table, TableSize};
+use crate::connection::{Table, TableSize};
 use crate::counters::Counters;
 use crate::float::Floats;
 use crate::frame::{Frame, Host};
@@ -41,8 +41,6 @@ const WAITING: usize = 512;
 const WAITING_PER_HOP: usize = 32;
 /// Addresses heard of that the other shards have not been told yet.
 const LEARNED: usize = 64;
-/// Records looked at for one page of a listing, so that no reading holds up packets.
-const PAGE_RECORDS: u32 = 4096;
 /// Records looked at for expiry in one call, so that no sweep holds up packets.
 const SWEEP: u32 = 256;
 
@@ -206,20 +204,12 @@ impl<F: Frame> Shard<F> {
                 Reply::Held(addresses)
             }
             Command::Records(mut page) => {
-                self.fill_records(now, &mut page);
+                page.from = self.fill_page(now, page.from, &mut page.records);
                 Reply::Records(page)
             }
             Command::Watch(watch) => Reply::Watched(self.watch(watch)),
             Command::Connections(mut page) => {
-                page.connections.clear();
-                let from = page.from.unwrap_or(Place { family: Family::V4, record: 0 });
-                page.from = match from.family {
-                    Family::V4 => fill_page(&self.v4.connections, now, from.record, &mut page)
-                        .map(|record| Place { family: Family::V4, record })
-                        .or(Some(Place { family: Family::V6, record: 0 })),
-                    Family::V6 => fill_page(&self.v6.connections, now, from.record, &mut page)
-                        .map(|record| Place { family: Family::V6, record }),
-                };
+                page.from = self.fill_page(now, page.from, &mut page.connections);
                 Reply::Connections(page)
             }
         }
@@ -469,31 +459,4 @@ fn lane<A: Network>(config: &ShardConfig, size: TableSize, topology: &Topology) 
     own.for_each(|address| lane.addresses.add(address, Role::OWN));
     floating.for_each(|address| lane.addresses.add(address, Role::AWAY));
     lane
-}
-
-/// Fills a page with connections from a record on; says where the next begins, if there is more.
-fn fill_page<A: Network>(
-    connections: &Table<A>,
-    now: Tick,
-    mut index: u32,
-    page: &mut ConnectionPage,
-) -> Option<u32> {
-    let end = connections.touched().min(index.saturating_add(PAGE_RECORDS));
-    while index < end && page.connections.len() < page.connections.capacity() {
-        if let Some((_, connection)) = connections.at(index)
-            && !now.reached(connection.expires)
-        {
-            page.connections.push(ConnectionInfo {
-                protocol: connection.protocol,
-                is_synced: connection.flags.has(Flags::SYNCED),
-                state: connection.state,
-                expires_s: now.seconds_until(connection.expires),
-                client: (connection.client.into(), connection.client_port),
-                virtual_end: (connection.virtual_address.into(), connection.virtual_port),
-                real: (connection.real.into(), connection.real_port),
-            });
-        }
-        index += 1;
-    }
-    (index < connections.touched()).then_some(index)
 }

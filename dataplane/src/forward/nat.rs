@@ -4,6 +4,7 @@
 use crate::connection::Connection;
 use crate::packet::checksum::{self, Delta};
 use crate::packet::{Network, Packet, protocol, read_u16, write_u16};
+use crate::service::Method;
 
 const SOURCE_PORT: usize = 0;
 const DESTINATION_PORT: usize = 2;
@@ -11,10 +12,18 @@ const TCP_CHECKSUM: usize = 16;
 const UDP_LENGTH: usize = 4;
 const UDP_CHECKSUM: usize = 6;
 
-/// What turning a request's virtual end into the real one does to the sums of its IP header and
-/// of its transport header, whose pseudo header holds the addresses too.
+/// What a request's way to the server, by its method, does to the sums of its IP header and of its
+/// transport header, whose pseudo header holds the addresses too: under NAT its virtual end, `from`,
+/// becomes the real one.
 #[must_use]
-pub fn deltas<A: Network>((from, from_port): (A, u16), (to, to_port): (A, u16)) -> (Delta, Delta) {
+pub(crate) fn deltas<A: Network>(
+    method: Method,
+    (from, from_port): (A, u16),
+    (to, to_port): (A, u16),
+) -> (Delta, Delta) {
+    if method != Method::Nat {
+        return (Delta::NONE, Delta::NONE);
+    }
     let header = Delta::replacing(from.sum(), to.sum());
     let port = Delta::replacing(u64::from(from_port), u64::from(to_port));
     (header, header.and(port))

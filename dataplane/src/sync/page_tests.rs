@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::command::{Command, Reply};
+use crate::service::Family;
 use crate::service::Method;
 use crate::sync::rig_tests::{ACK, FIN_WAIT, Kind, Rig, SYN, end_of, inactive, record};
 use crate::sync::{RecordFlags, Told};

@@ -142,7 +142,7 @@ impl<A: Network> Lane<A> {
             }
         }
         let bound = self.server_for(common, record);
-        let mut flags = Flags::new(record.flags.method());
+        let mut flags = Flags::default();
         flags.set_active(is_active);
         flags.set(Flags::SYNCED, true);
         let mut connection = Connection {
@@ -317,10 +317,7 @@ impl<A: Network> Connection<A> {
     fn set_method(&mut self, method: Method) {
         let (virtual_end, real) =
             ((self.virtual_address, self.virtual_port), (self.real, self.real_port));
-        (self.header_delta, self.transport_delta) = match method {
-            Method::Nat => nat::deltas(virtual_end, real),
-            Method::Direct | Method::Tunnel => (Delta::NONE, Delta::NONE),
-        };
+        (self.header_delta, self.transport_delta) = nat::deltas(method, virtual_end, real);
         self.flags.set_method(method);
     }
 }

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV6, UdpSocket};
 
 use ctl::backend::DaemonRow;
 use ctl::command::{DaemonSpec, Role};
 use dataplane::command::SyncRoles;
 use dataplane::refusal::Refusal;
 
-/// Where messages go unless something else is said (sync protocol reference §1).
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
+use crate::sync::GROUP;
+
+/// Port and time to live of messages unless something else is said (sync protocol reference §1).
 const PORT: u16 = 8848;
 const TTL: u8 = 1;
 /// Bytes in front of a message: IPv4 or IPv6, and UDP.

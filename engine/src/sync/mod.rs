@@ -46,6 +46,7 @@ use crate::worker::Envelope;
 
 pub use self::beacon::Activity;
 pub use self::seal::Key;
+pub use self::socket::GROUP;
 
 /// Threads of a daemon, at most (`sync_ports`).
 const MOST_THREADS: u16 = 64;

@@ -11,13 +11,15 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
+/// Where messages go unless something else is said (sync protocol reference §1).
+pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
 /// How long a receiver waits before it looks whether it is to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The group and port of a daemon's thread.
 fn target(row: &DaemonRow, thread: u16, index: u32) -> io::Result<SocketAddr> {
     let port = row.port.checked_add(thread).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(match row.group.unwrap_or(Ipv4Addr::new(224, 0, 0, 81).into()) {
+    Ok(match row.group.unwrap_or(GROUP.into()) {
         IpAddr::V4(group) => SocketAddrV4::new(group, port).into(),
         IpAddr::V6(group) => SocketAddrV6::new(group, port, 0, index).into(),
     })

@@ -16,14 +16,13 @@ use dataplane::template::Templates;
 use engine::clock::Clock;
 use engine::links::links;
 use engine::port::memory::MemoryFrame;
-use engine::sync::{Sync, SyncConfig};
+use engine::sync::{GROUP, Sync, SyncConfig};
 
 use crate::options::Options;
 use crate::output::{Output, Row, progress};
 use crate::sample::Samples;
 
 const RECORDS: u64 = 1 << 20;
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
 const PORT: u16 = 28_848;
 
 /// The record of an established connection, one of many.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dataplane::sync::wire::{Version, Writer};
+use engine::sync::GROUP;
 use tests::client::echo;
 use tests::namespace::Namespace;
 
@@ -19,7 +20,6 @@ use crate::output::{Output, Row, progress};
 use crate::process::{LIMIT, folder, pause};
 use crate::sample::Samples;
 
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
 const PORT: u16 = 8848;
 const SYNC_ID: u8 = 7;
 /// Tries to have all connections known.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tests::frames::{Mac, checksum, mac_of, send_frames};
+pub(crate) use tests::guest::{SYNC_GROUP as GROUP, SYNC_PORT as PORT};
 use tests::interrupt;
 use tests::lab::Lab;
 use tests::namespace::Namespace;
@@ -18,8 +19,6 @@ use crate::vrrp_lan::{Director, LINK, Lan};
 
 /// Everybody's link of the sync network.
 pub(crate) const SYNC: &str = "m0";
-pub(crate) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
-pub(crate) const PORT: u16 = 8848;
 /// The virtual address, which the client has too: it is its own real server.
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 /// Of the service by UDP.
