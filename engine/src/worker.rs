@@ -132,17 +132,18 @@ impl<P: Ports> Worker<P> {
         loop {
             let busy = self.turn(now);
             meter.turn(busy);
+            let mut is_wanted = busy;
             if turn.is_multiple_of(TURNS_PER_LOOK) || !busy {
                 let now_ns = self.clock.now_ns();
                 now = Clock::tick(now_ns);
                 meter.look(now_ns, mem::take(&mut self.bursts), &self.links.load);
-                self.look_around(now);
+                is_wanted |= self.look_around(now);
                 if self.links.stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
             turn = turn.wrapping_add(1);
-            idle_turns = if busy { 0 } else { idle_turns.saturating_add(1) };
+            idle_turns = if is_wanted { 0 } else { idle_turns.saturating_add(1) };
             if idle_turns >= IDLE_TURNS && self.idle == Idle::Yield {
                 thread::yield_now();
                 meter.pass(self.clock.now_ns(), &self.links.load);
@@ -221,8 +222,9 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// What is due now and then: expiry, next hops, control.
-    pub fn look_around(&mut self, now: Tick) {
+    /// What is due now and then: expiry, next hops, control. Says whether somebody wanted something.
+    pub fn look_around(&mut self, now: Tick) -> bool {
+        let mut is_wanted = false;
         self.shard.tick(now, &mut self.outbox);
         if self.shard.has_told() {
             self.tell();
@@ -232,6 +234,7 @@ impl<P: Ports> Worker<P> {
         }
         for (record, told) in self.links.taken.try_iter().take(TAKEN) {
             self.shard.take(now, &record, told);
+            is_wanted = true;
         }
         if let Some(outgoing) = &self.links.outgoing {
             for packet in outgoing.try_iter().take(BURST) {
@@ -239,6 +242,7 @@ impl<P: Ports> Worker<P> {
             }
         }
         if let Ok(Envelope { command, reply }) = self.links.commands.try_recv() {
+            is_wanted = true;
             // Control has gone when nobody takes the reply: the daemon is stopping.
             let _ = reply.send(self.shard.apply(now, command));
         }
@@ -248,6 +252,7 @@ impl<P: Ports> Worker<P> {
             self.links.load.connections.set(u64::from(self.shard.connections()));
         }
         self.outbox.flush();
+        is_wanted
     }
 }
 

@@ -298,7 +298,9 @@ impl Bench {
 
     /// A second passes.
     fn idle(&mut self, from: Tick) {
-        (1..=10).for_each(|n| self.worker.look_around(from.after(10 * n)));
+        for n in 1..=10 {
+            self.worker.look_around(from.after(10 * n));
+        }
     }
 
     fn take(&self) -> [usize; 2] {

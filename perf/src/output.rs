@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 
 use anyhow::Result;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -97,6 +98,22 @@ impl Row {
         (self.min, self.max) = (Some(samples.min()), Some(samples.max()));
         self.repeats = Some(samples.len());
         self
+    }
+
+    /// How latencies, in ns, are spread, if there are any.
+    pub(crate) fn latencies(self, latencies: &Histogram<u64>) -> Self {
+        let at = |quantile| {
+            let ns = || latencies.value_at_quantile(quantile) as f64;
+            (!latencies.is_empty()).then(|| ns() / 1e3)
+        };
+        Self {
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: at(1.0),
+            ..self
+        }
     }
 
     /// A peer and its samples, against ours in the same unit.

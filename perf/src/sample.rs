@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+use hdrhistogram::Histogram;
+
+/// A histogram of latencies in ns: up to 10 s, to three digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("bounds are sound")
+}
+
 /// Samples of a figure; prints as median with least and most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use ctl::backend::DaemonRow;
 use dataplane::hash::HashKey;
 use dataplane::sync::{Record, Reject, Told, wire};
@@ -22,6 +22,8 @@ use crate::say::complain;
 
 /// Between two tries to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between two looks at whether a worker has room.
+const FULL: Duration = Duration::from_micros(200);
 
 /// What a backup daemon needs.
 pub(super) struct Backup {
@@ -49,9 +51,20 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    fn worker(&self, record: &Record) -> &Sender<(Record, Told)> {
+    /// Gives a record to the worker it belongs to. One of a whole table waits for room: not to be
+    /// woken, which would cost the worker a system call for every record.
+    fn give(&self, record: Record, told: Told) -> bool {
         let owner = record.owner(&self.hash, self.workers.len() as u16);
-        &self.workers[usize::from(owner.0)]
+        let worker = &self.workers[usize::from(owner.0)];
+        let mut item = (record, told);
+        loop {
+            match worker.try_send(item) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(back)) if told == Told::Whole => item = back,
+                Err(_) => return false,
+            }
+            thread::sleep(FULL);
+        }
     }
 
     /// Records that workers have not taken yet.
@@ -181,12 +194,7 @@ impl Backup {
                 Ok(entry) if entry.engine.is_some() => self.counts.reject(Reject::EngineUnknown),
                 Ok(entry) => {
                     records += 1;
-                    let worker = self.intake.worker(&entry.record);
-                    let is_given = match told {
-                        Told::Live => worker.try_send((entry.record, told)).is_ok(),
-                        Told::Whole => worker.send((entry.record, told)).is_ok(),
-                    };
-                    overruns += u64::from(!is_given);
+                    overruns += u64::from(!self.intake.give(entry.record, told));
                 }
                 Err(reason) => {
                     is_cut |= reason.ends_message();

@@ -14,9 +14,9 @@ use crate::options::Options;
 use crate::output::{Output, Row, progress};
 use crate::port::{Dut, Ends, FLOWS, rules};
 use crate::process::folder;
-use crate::sample::Samples;
+use crate::sample::{Samples, histogram};
 use crate::setup::method_name;
-use trial::{Found, Outcome, Task, histogram};
+use trial::{Found, Outcome, Task};
 
 /// About how long a search takes.
 const SEARCH: Duration = Duration::from_secs(20);
@@ -160,7 +160,7 @@ impl Figure {
             latencies.saturating_record_n(value, count);
         }
         if !latencies.is_empty() {
-            self.p50_us.push(microseconds(latencies.value_at_quantile(0.5)));
+            self.p50_us.push(latencies.value_at_quantile(0.5) as f64 / 1e3);
         }
         self.latencies.add(&latencies)?;
         self.lost += outcome.due.saturating_sub(outcome.back);
@@ -168,10 +168,6 @@ impl Figure {
     }
 
     fn row(&self, dut: Dut, base: Row) -> Row {
-        let has_figures = !self.latencies.is_empty();
-        let at = |quantile| {
-            has_figures.then(|| microseconds(self.latencies.value_at_quantile(quantile)))
-        };
         let row = Row {
             bench: "latency",
             case: Some(dut.name().to_owned()),
@@ -179,20 +175,12 @@ impl Figure {
             protocol: Some("udp"),
             connections: Some(FLOWS),
             workers: Some(1),
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            max_us: at(1.0),
             drops: Some(self.lost.to_string()),
             ..base
-        };
-        if has_figures { row.spread(&self.p50_us) } else { row }
+        }
+        .latencies(&self.latencies);
+        if self.latencies.is_empty() { row } else { row.spread(&self.p50_us) }
     }
-}
-
-fn microseconds(ns: u64) -> f64 {
-    ns as f64 / 1e3
 }
 
 #[cfg(test)]

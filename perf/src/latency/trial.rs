@@ -11,11 +11,11 @@ use anyhow::{Result, ensure};
 use dataplane::frame::Frame;
 use engine::port::dpdk::DpdkPorts;
 use engine::port::{Burst, Ports};
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::stamp::{self, Frames, Stamp};
 use crate::port::with_port;
+use crate::sample::histogram;
 
 /// How long frames may stay out after the last one was due.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -74,11 +74,6 @@ pub(super) enum Task {
     Search,
     /// Trials of these rates in frames a second, of so many seconds; prints an [`Outcome`] a line.
     Rates(Vec<f64>, f64),
-}
-
-/// A histogram of latencies in ns: up to 10 s, to three digits.
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("bounds are sound")
 }
 
 /// Does the task on one port.

@@ -16,7 +16,8 @@ sync: connections told to a backup, every 50 packets of each (sync_threshold 3 5
   master sends records a second from a worker's ring through the master daemon into the network
   taken live   records a second that a backup daemon took of multicast messages, what was lost taken
                off, as fast as they could be sent (root)
-  whole table  records a second of a table fetched over TCP by a daemon that starts late (root)";
+  whole table  records a second of a table fetched over TCP by a daemon that starts late (root)
+  pings        round trips to the port of the director that serves the table, before and meanwhile";
 
 pub(crate) fn run(words: impl Iterator<Item = String>) -> Result<()> {
     let defaults = Options { repeats: 7, connections: Some(vec![1 << 20]), ..Options::default() };

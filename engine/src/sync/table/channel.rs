@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::super::seal::{Key, TAG};
@@ -14,6 +15,9 @@ const NONCE: usize = 16;
 const HELLO: usize = 4 + 4 + NONCE;
 /// Epoch, last number sealed, messages sent.
 const STANDING: usize = 24;
+
+/// Room for what is received: more than the longest frame takes.
+const ROOM: usize = 4 * LONGEST;
 
 /// What a frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +54,9 @@ pub(super) struct Channel {
     /// Keys for what is sent and what is received, with the number of frames so far.
     outgoing: Option<(Key, u64)>,
     incoming: Option<(Key, u64)>,
-    /// Bytes received and not read yet, from `start` on.
+    /// Bytes received and not read yet are in `unread`.
     buffer: Vec<u8>,
-    start: usize,
+    unread: Range<usize>,
     heard: Instant,
     /// When the greeting has to be over, however slowly it comes.
     greeted_by: Instant,
@@ -71,8 +75,8 @@ impl Channel {
             stream,
             outgoing: None,
             incoming: None,
-            buffer: Vec::new(),
-            start: 0,
+            buffer: vec![0; ROOM],
+            unread: 0..0,
             heard: Instant::now(),
             greeted_by: Instant::now() + GREETING,
             unsent: Vec::new(),
@@ -203,8 +207,8 @@ impl Channel {
             self.fill()?;
         }
         let Some(end) = self.ready()? else { return Ok(None) };
-        let frame = &self.buffer[self.start + 4..end];
-        self.start = end;
+        let frame = &self.buffer[self.unread.start + 4..end];
+        self.unread.start = end;
         let (&number, says) = frame.split_first().ok_or_else(|| broken("empty frame"))?;
         let kind = Kind::from_number(number).ok_or_else(|| broken("unknown frame"))?;
         let says = match &mut self.incoming {
@@ -224,25 +228,23 @@ impl Channel {
 
     /// Where the first frame in the buffer ends, if it is whole.
     fn ready(&self) -> io::Result<Option<usize>> {
-        let Some(length) = self.buffer[self.start..].first_chunk() else { return Ok(None) };
+        let unread = &self.buffer[self.unread.clone()];
+        let Some(length) = unread.first_chunk() else { return Ok(None) };
         let length = u32::from_be_bytes(*length) as usize;
         if length > 1 + LONGEST + TAG {
             return Err(broken("frame too long"));
         }
-        let end = self.start + 4 + length;
-        Ok((self.buffer.len() >= end).then_some(end))
+        let end = 4 + length;
+        Ok((unread.len() >= end).then_some(self.unread.start + end))
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        let before = self.buffer.len();
-        self.buffer.resize(before + 2 * LONGEST, 0);
-        let read = self.stream.read(&mut self.buffer[before..]);
-        self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-        match read {
+        self.buffer.copy_within(self.unread.clone(), 0);
+        self.unread = 0..self.unread.len();
+        match self.stream.read(&mut self.buffer[self.unread.end..]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {
+            Ok(read) => {
+                self.unread.end += read;
                 self.heard = Instant::now();
                 Ok(())
             }

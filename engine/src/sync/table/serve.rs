@@ -218,21 +218,28 @@ impl Tables {
             }
         });
         failed?;
-        let (reply, answer) = bounded(1);
         for worker in &self.workers {
-            let mut page = RecordPage { from: None, records: Vec::with_capacity(PAGE) };
-            loop {
-                let envelope = Envelope { command: Command::Records(page), reply: reply.clone() };
-                worker.send(envelope).map_err(|_| io::ErrorKind::BrokenPipe)?;
-                let Ok(Reply::Records(filled)) = answer.recv_timeout(SILENCE) else {
+            let (reply, answer) = bounded(1);
+            let ask = |from, records| {
+                let command = Command::Records(RecordPage { from, records });
+                let envelope = Envelope { command, reply: reply.clone() };
+                worker.send(envelope).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+            };
+            ask(None, Vec::with_capacity(PAGE))?;
+            // The worker fills one page while the other one goes out.
+            let mut spare = Some(Vec::with_capacity(PAGE));
+            let mut is_more = true;
+            while is_more {
+                let Ok(Reply::Records(page)) = answer.recv_timeout(SILENCE) else {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 };
-                records += filled.records.len() as u64;
-                filled.records.iter().try_for_each(|record| send(record, channel))?;
-                if filled.from.is_none() {
-                    break;
+                is_more = page.from.is_some();
+                if is_more {
+                    ask(page.from, spare.take().expect("one page is out at a time"))?;
                 }
-                page = filled;
+                records += page.records.len() as u64;
+                page.records.iter().try_for_each(|record| send(record, channel))?;
+                spare = Some(page.records);
             }
         }
         if !writer.is_empty() {
