@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 
 use crate::lab::{DIRECTOR_INSIDE, DIRECTOR_IPV6, DIRECTOR_OUTSIDE, Lab, Method, SERVICE};
 use crate::process::{Finished, Service, run, run_with_input};
@@ -119,6 +120,14 @@ impl<'lab> Daemon<'lab> {
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.service.kill();
+    }
+
+    /// Has it stand still, as a machine does that is moved or swaps, until it may go on.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub fn stand_still(&self, still: bool) -> Result<()> {
+        self.service.signal(if still { Signal::SIGSTOP } else { Signal::SIGCONT })
     }
 }
 

@@ -51,6 +51,9 @@ pub const DIRECT_ECHO: SocketAddrV4 = SocketAddrV4::new(VIP_DIRECT, ECHO_PORT);
 /// The same by address translation of the port too; the place of a login.
 pub const LOGIN: SocketAddrV4 = SocketAddrV4::new(VIP, 22);
 
+/// Of the servers; floats.
+const GATEWAY: &str = "10.1.255.254";
+
 /// Between two looks at a director.
 const LOOK: Duration = Duration::from_millis(5);
 /// Directors are in touch and in step after this time: they greet once a second.
@@ -110,8 +113,8 @@ pub struct Pair<'lab> {
     /// More of them.
     _echoes: Vec<Part>,
     lab: &'lab Lab,
-    _second: Namespace,
-    _router: Namespace,
+    second: Namespace,
+    router: Namespace,
     binaries: Binaries,
     setup: Setup,
 }
@@ -194,8 +197,8 @@ impl<'lab> Pair<'lab> {
             _echo: echo,
             _echoes: echoes,
             lab,
-            _second: second,
-            _router: router,
+            second,
+            router,
             binaries,
             setup,
         })
@@ -285,6 +288,28 @@ impl<'lab> Pair<'lab> {
         let listing = self.listing(who, "vrrp")?;
         let routers = listing["routers"].as_array().context("no routers")?;
         Ok(!routers.is_empty() && routers.iter().all(|router| router["state"] == "MASTER"))
+    }
+
+    /// Whether router and servers send to a director what is for the virtual addresses.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn is_learnt(&self, who: Who) -> Result<bool> {
+        let director = if who == Who::First { self.lab.director() } else { &self.second };
+        let mac = |text: String| {
+            let mut words = text.split_whitespace();
+            words.find(|word| matches!(*word, "lladdr" | "link/ether"))?;
+            words.next().map(str::to_owned)
+        };
+        let leads = |from: &Namespace, address: &str, port: &str| {
+            let known = mac(from.ip(&format!("neigh show {address}"))?);
+            Ok::<_, anyhow::Error>(known == mac(director.ip(&format!("link show {port}"))?))
+        };
+        let mut is_learnt = leads(&self.router, &VIP.to_string(), "d0")?;
+        for server in self.lab.servers() {
+            is_learnt &= leads(server.namespace(), GATEWAY, "d1")?;
+        }
+        Ok(is_learnt)
     }
 
     /// Connections that a director knows.

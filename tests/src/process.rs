@@ -303,7 +303,11 @@ impl Service {
         end_now(&mut self.child);
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         // Still our child and not yet waited for, so the id cannot belong to anyone else.
         let id = Pid::from_raw(i32::try_from(self.child.id())?);
         Ok(kill(id, signal)?)

@@ -98,7 +98,12 @@ impl Common {
     ) {
         let teller = &mut self.teller;
         if cause == Cause::Due {
-            connection.due = teller.policy.due_after(connection.in_packets);
+            connection.due = match connection.state.is_told() {
+                true => teller.policy.due_after(connection.in_packets),
+                // Still being opened, as after a SYN that came twice: the next packet may open it.
+                // Kernels have such a connection wait a whole period, and break at a takeover.
+                false => connection.in_packets.saturating_add(1),
+            };
             if !teller.is_on {
                 return;
             }

@@ -112,6 +112,16 @@ fn states_before_a_connection_is_open_are_not_told() {
     assert_eq!(states(&mut rig), [], "no longer a master");
 }
 
+/// A client whose first SYN was lost behind us sends it again, and has had its share of packets
+/// before it is connected.
+#[test]
+fn a_connection_that_opens_late_is_told_as_it_opens() {
+    let mut rig = master("2 50", "0", "0");
+    rig.request(Kind::Tcp(SYN), CLIENT, VIP).expect("the second, which is due");
+    assert!(rig.told().is_empty());
+    assert_eq!(seconds(&mut rig, TCP, 60), [0, 49], "the third, and then as always");
+}
+
 /// A burst whose every packet opens a connection at once, under a template, and tells of it.
 #[test]
 fn the_worst_burst_fits_and_the_next_is_counted() {

@@ -167,9 +167,12 @@ impl Speaker {
         let place = self.members[group].1[member];
         match action {
             Action::Send(advertisement) => self.send(place, &advertisement),
+            // From the beginning, for the other one may have the last word as long as it has not
+            // heard us: its announcements are on their way.
             Action::Announce => {
-                let count = self.stations[place].announce_once();
-                self.ends.crew.tell_first(Command::Announce(count));
+                let now = self.now_us();
+                self.stations[place].begin_to_announce(now);
+                self.announce();
             }
             Action::Became(state, reason) => self.turn(place, state, reason),
         }

@@ -58,7 +58,7 @@ impl Station {
         }
     }
 
-    /// It is master from now on.
+    /// It is master from now on, or has to say so once more.
     pub(super) fn begin_to_announce(&mut self, now: u64) {
         let delay_us = u64::from(self.section.garp_delay_s) * 1_000_000;
         self.announcing = Some(Announcing {
@@ -94,11 +94,6 @@ impl Station {
                 (refresh_us > 0).then_some(now + refresh_us)
             };
         }
-        self.announce_once()
-    }
-
-    /// Announces out of turn.
-    pub(super) fn announce_once(&mut self) -> Arc<[IpAddr]> {
         // A request and a reply, for those who heed one of them only.
         let frames = |address: &IpAddr| if address.is_ipv4() { 2 } else { 1 };
         self.announced += self.addresses.iter().map(frames).sum::<u64>();

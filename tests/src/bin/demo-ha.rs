@@ -26,7 +26,8 @@ status is 1 if a connection broke.
 
   --connections N  besides download and session (default: 300)
   --interval-ms N  between VRRP advertisements (default: 70)
-  --act ACT        kill, failback, handover or back (after a handover); may be given several times
+  --act ACT        kill, failback, handover, back (after a handover) or stall (the master stands
+                   still, then goes on); may be given several times
                    (default: kill, failback, handover)
   --repeat N       play the acts so many times, and go back each time (default: 1)
   --opening        instead of acts: kill the master while the connections are being opened
@@ -198,6 +199,7 @@ fn one_act(pair: &mut Pair<'_>, scene: &mut Scene, act: Act) -> Result<usize> {
         Act::Failback => eprintln!("demo-ha: the first director is started again"),
         Act::Handover => eprintln!("demo-ha: pollvsadm handover on the master"),
         Act::Back => eprintln!("demo-ha: pollvsadm handover --back on the first director"),
+        Act::Stall => eprintln!("demo-ha: the master stands still, and goes on"),
     }
     let outcome = scene.play(pair, act)?;
     println!("{}", outcome.line(&act));

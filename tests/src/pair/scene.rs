@@ -18,6 +18,8 @@ use crate::lab::Lab;
 const SOME: usize = 200;
 /// For a move of the addresses, with a director's start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For neighbours to hear of a move.
+const SOON: Duration = Duration::from_secs(2);
 /// Between two rounds of those that talk all the time.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -32,11 +34,15 @@ pub enum Act {
     Handover,
     /// It is told to take part again.
     Back,
+    /// The master stands still until the other one has taken over, and then goes on as before: for
+    /// a moment there are two.
+    Stall,
 }
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Kill, Self::Failback, Self::Handover, Self::Back];
+    pub const ALL: [Self; 5] =
+        [Self::Kill, Self::Failback, Self::Handover, Self::Back, Self::Stall];
 
     /// What makes it possible once more.
     #[must_use]
@@ -44,7 +50,7 @@ impl Act {
         match self {
             Self::Kill => Some(Self::Failback),
             Self::Handover => Some(Self::Back),
-            Self::Failback | Self::Back => None,
+            Self::Failback | Self::Back | Self::Stall => None,
         }
     }
 }
@@ -56,6 +62,7 @@ impl fmt::Display for Act {
             Self::Failback => "failback",
             Self::Handover => "handover",
             Self::Back => "back",
+            Self::Stall => "stall",
         })
     }
 }
@@ -226,6 +233,16 @@ fn carry_out(pair: &mut Pair<'_>, act: Act, probe: &Probe) -> Result<Instant> {
         Act::Handover => {
             pair.admin(Who::First, "handover", PATIENCE)?;
             Who::Second
+        }
+        Act::Stall => {
+            pair.daemon(Who::First)?.stand_still(true)?;
+            let took_over = pair
+                .wait("the other one has taken over", PATIENCE, |pair| pair.is_master(Who::Second));
+            pair.daemon(Who::First)?.stand_still(false)?;
+            took_over?;
+            pair.wait("there is one master", PATIENCE, |pair| Ok(!pair.is_master(Who::Second)?))?;
+            pair.wait("all have learnt which", SOON, |pair| pair.is_learnt(Who::First))?;
+            Who::First
         }
     };
     await_move(pair, master, probe)?;

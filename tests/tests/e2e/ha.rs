@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("ha-kill", |lab, binaries| acts(lab, binaries, &[Act::Kill])),
         Case::new("ha-failback", |lab, binaries| acts(lab, binaries, &[Act::Kill, Act::Failback])),
+        Case::new("ha-stall", |lab, binaries| acts(lab, binaries, &[Act::Stall; 3])),
         Case::new("ha-handover", |lab, binaries| acts(lab, binaries, &[Act::Handover])),
     ]
 }

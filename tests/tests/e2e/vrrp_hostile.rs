@@ -14,7 +14,7 @@ use crate::Case;
 use crate::vrrp_lan::{LINK, Lan, PATIENCE, rejected};
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("vrrp-hostile", hostile)]
+    vec![Case::new("vrrp-hostile", hostile), Case::new("vrrp-contested", contested)]
 }
 
 const VIP: [u8; 4] = [10, 77, 0, 100];
@@ -30,6 +30,7 @@ struct Forged {
     version: u8,
     kind: u8,
     vrid: u8,
+    priority: u8,
     count: u8,
     addresses: Vec<u8>,
     /// Authentication type and interval, or the interval.
@@ -51,6 +52,7 @@ impl Forged {
             version,
             kind: 1,
             vrid,
+            priority: 255,
             count: 1,
             addresses: [10, 77, 0, if version == 2 { 101 } else { 100 }].to_vec(),
             word,
@@ -60,7 +62,7 @@ impl Forged {
     }
 
     fn frame(&self) -> Vec<u8> {
-        let mut message = vec![self.version << 4 | self.kind, self.vrid, 255, self.count];
+        let mut message = vec![self.version << 4 | self.kind, self.vrid, self.priority, self.count];
         message.extend(self.word);
         message.extend([0; 2]);
         message.extend(&self.addresses);
@@ -155,5 +157,36 @@ fn hostile(lab: &Lab, binaries: &Binaries) -> Result<()> {
         ensure!(router["state"] == "MASTER" && router["became_master"] == 1, "{router}");
     }
     lan.await_holder(0, &[IpAddr::from(VIP)]).context("after the flood")?;
+    Ok(())
+}
+
+/// A master that hears another one of lower priority announces its addresses as often as one that
+/// has just become master: the other one's announcements may come after the first of its own.
+fn contested(lab: &Lab, binaries: &Binaries) -> Result<()> {
+    let lan = Lan::new(&["a"], &[])?;
+    let table = format!(
+        "[[vrrp]]\nname = \"three\"\nvrid = 51\nport = \"{LINK}\"\naddresses = [\"10.77.0.100\"]\n\
+         garp_repeat = 4\ngarp_interval_ms = 20\ngarp_delay_s = 0\n"
+    );
+    let daemon = lan.start(lab, binaries, 0, &table)?;
+    daemon.await_state("MASTER")?;
+    let await_announced = |frames: u64| -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let rows = daemon.routers()?;
+            if rows[0]["announced"].as_u64() == Some(frames) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "not {frames} announced: {}", rows[0]);
+            interrupt::check()?;
+        }
+    };
+    // A request and a reply each time.
+    await_announced(4 * 2)?;
+    let lower = Forged { priority: 50, ..Forged::new(3) }.frame();
+    send_frames(&lan.client, LINK, &[lower])?;
+    await_announced(2 * 4 * 2)?;
+    let row = &daemon.routers()?[0];
+    ensure!(row["state"] == "MASTER" && row["became_master"] == 1, "{row}");
     Ok(())
 }
