@@ -33,8 +33,13 @@ impl SyncSection {
     /// Reads the key.
     ///
     /// # Errors
-    /// In words for the user, when it cannot be read or is too short.
+    /// In words for the user, when it cannot be read, is too short, or could not be used.
     pub fn load(&self) -> Result<SyncConfig, String> {
+        if self.key_file.is_some() && !self.whole_tables {
+            return Err("sync: key_file needs whole_tables = true: by that conversation a backup \
+                        learns which messages of its master are new"
+                .into());
+        }
         let key = self.key_file.as_ref().map(|file| {
             let shown = file.display();
             let text = std::fs::read(file).map_err(|error| format!("sync key {shown}: {error}"))?;
@@ -52,5 +57,17 @@ impl SyncSection {
             whole_tables: self.whole_tables,
             patience: Duration::from_millis(self.patience_ms.into()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_the_conversation_that_it_needs_is_refused() {
+        let section: SyncSection =
+            toml::from_str("key_file = \"/etc/pollvs/key\"\nwhole_tables = false").unwrap();
+        assert!(section.load().unwrap_err().contains("whole_tables = true"));
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Beacon {
     pub(super) port: u16,
     /// Drawn at random by each master daemon at its start.
     pub(super) epoch: u64,
-    /// Messages sent since then, beacons not counted.
+    /// Messages sent since then, beacons not counted, and losses before they could be sent.
     pub(super) sent: u64,
 }
 

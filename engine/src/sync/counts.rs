@@ -1,9 +1,11 @@
 //! Counters of the sync daemons: written by their threads, read by control.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ctl::sync::{BackupState, MasterState};
+use dataplane::counters::Counters;
 use dataplane::sync::{Reject, Unsent};
 
 use super::seal::SealReject;
@@ -29,6 +31,8 @@ impl Count {
 /// What the master daemon counts.
 #[derive(Debug, Default)]
 pub(super) struct MasterCounts {
+    /// The workers', who count what finds no room on its way to the daemon.
+    pub(super) workers: Vec<Arc<Counters>>,
     pub(super) records: Count,
     pub(super) records_per_second: Count,
     pub(super) messages: Count,
@@ -41,14 +45,24 @@ pub(super) struct MasterCounts {
 }
 
 impl MasterCounts {
-    /// As listings show them; what workers and followers add is added elsewhere.
+    /// What a backup should have by now: messages sent, and whatever was lost before it could be
+    /// one. Who has less lacks something, wherever it was lost.
+    pub(super) fn owed(&self) -> u64 {
+        self.messages.get() + self.queue_full.get() + self.send_errors.get() + self.overruns()
+    }
+
+    fn overruns(&self) -> u64 {
+        self.workers.iter().map(|counters| counters.sync.untold.get()).sum()
+    }
+
+    /// As listings show them; followers are added elsewhere.
     pub(super) fn state(&self) -> MasterState {
         MasterState {
             records: self.records.get(),
             records_per_second: self.records_per_second.get(),
             messages: self.messages.get(),
             bytes: self.bytes.get(),
-            overruns: 0,
+            overruns: self.overruns(),
             queue_full: self.queue_full.get(),
             send_errors: self.send_errors.get(),
             unsent: Unsent::ALL

@@ -247,7 +247,7 @@ impl Master {
         let port = self.table_port.load(Ordering::Relaxed);
         let Some(socket) = lane.socket.as_ref().filter(|_| port != 0) else { return false };
         let activity = Activity::from_number(self.activity.load(Ordering::Relaxed));
-        let sent = self.counts.messages.get();
+        let sent = self.counts.owed();
         let beacon = Beacon { activity, port, epoch: self.epoch, sent };
         let mut message = beacon.message(self.row.sync_id);
         if let Some(sealer) = &self.sealer {

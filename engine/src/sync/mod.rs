@@ -211,7 +211,6 @@ impl Sync {
             self.counters.iter().map(|counters| of(counters)).sum::<u64>()
         };
         let master = self.master.as_ref().map(|running| MasterState {
-            overruns: sum(&|counters| counters.sync.untold.get()),
             followers: running.tables.rows(),
             ..running.counts.state()
         });
@@ -241,7 +240,8 @@ impl Sync {
         }
         let epoch = u64::from_ne_bytes(random);
         let sealer = self.config.key.clone().map(|key| Arc::new(Sealer::new(key, epoch)));
-        let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(MasterCounts::default()));
+        let counts = MasterCounts { workers: self.counters.clone(), ..MasterCounts::default() };
+        let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(counts));
         let flush = Arc::new(Flush::default());
         for ring in &mut self.rings {
             // What was told while nobody listened is too old.

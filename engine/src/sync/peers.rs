@@ -12,6 +12,10 @@ use super::beacon::{Activity, Beacon};
 use super::seal::{SealReject, Sealed, Window};
 use super::table::fetch::Standing;
 
+/// Between a table and the next of the same director at least, and so many times as long as it took:
+/// where losses go on, tables are not the cure, and must not add to the load.
+const REST: Duration = Duration::from_secs(1);
+const REST_SHARE: u32 = 4;
 /// Directors noted at most.
 const MOST: usize = 16;
 /// A director that has been heard within this time is there.
@@ -42,8 +46,10 @@ pub(super) struct Peer {
     window: Option<Arc<Mutex<Window>>>,
     /// Whether its table is to be fetched.
     is_wanted: bool,
-    /// Whether its table is on its way.
-    is_fetching: bool,
+    /// Since when its table is on its way, if it is.
+    fetching: Option<Instant>,
+    /// When it may be fetched next.
+    rests_until: Instant,
     /// Whether a thread is in touch with it.
     is_followed: bool,
     fetched: u64,
@@ -64,7 +70,8 @@ impl Peer {
             missing: 0,
             window: None,
             is_wanted: false,
-            is_fetching: false,
+            fetching: None,
+            rests_until: now,
             is_followed: false,
             fetched: 0,
             fetched_records: 0,
@@ -74,7 +81,7 @@ impl Peer {
 
     /// Whether its table is neither wanted nor on its way.
     fn has_table(&self) -> bool {
-        !self.is_wanted && !self.is_fetching
+        !self.is_wanted && self.fetching.is_none()
     }
 
     /// Messages that are missing when it has sent `sent`. More may have arrived: ones sent since.
@@ -213,20 +220,25 @@ impl Peers {
     }
 
     /// Whether a director's table is wanted now; the wish is forgotten by asking.
-    pub(super) fn take_wish(&self, from: IpAddr) -> bool {
+    pub(super) fn take_wish(&self, from: IpAddr, now: Instant) -> bool {
         let mut peers = self.lock();
         peers.get_mut(&from).is_some_and(|peer| {
             let is_passive = peer.beacon.is_some_and(|beacon| beacon.activity == Activity::Passive);
-            let is_taken = !is_passive && std::mem::take(&mut peer.is_wanted);
-            peer.is_fetching |= is_taken;
+            let may_be = !is_passive && now >= peer.rests_until;
+            let is_taken = may_be && std::mem::take(&mut peer.is_wanted);
+            if is_taken {
+                peer.fetching = Some(now);
+            }
             is_taken
         })
     }
 
     /// Notes a table that has been fetched, or a conversation that has ended badly.
-    pub(super) fn fetched(&self, from: IpAddr, records: Option<u64>) {
+    pub(super) fn fetched(&self, from: IpAddr, records: Option<u64>, now: Instant) {
         if let Some(peer) = self.lock().get_mut(&from) {
-            peer.is_fetching = false;
+            if let Some(began) = peer.fetching.take() {
+                peer.rests_until = now + REST.max(REST_SHARE * (now - began));
+            }
             match records {
                 Some(records) => {
                     peer.fetched += 1;

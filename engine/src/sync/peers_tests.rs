@@ -44,10 +44,11 @@ impl Heard {
 
     /// Whether its table is wanted; if so, that comes.
     fn is_wanted(&self) -> bool {
-        let is_wanted = self.peers.take_wish(director(1).ip());
+        // Later than a rest that may have begun now, which another test is about.
+        let is_wanted = self.peers.take_wish(director(1).ip(), self.now + REST);
         if is_wanted {
             assert!(!self.row().is_in_step, "the table is on its way");
-            self.peers.fetched(director(1).ip(), Some(0));
+            self.peers.fetched(director(1).ip(), Some(0), self.now);
         }
         is_wanted
     }
@@ -208,13 +209,36 @@ fn a_failed_conversation_leaves_the_table_wanted() {
     let heard = Heard::new();
     heard.note(beacon(0));
     let from = director(1).ip();
-    assert!(heard.peers.take_wish(from));
-    heard.peers.fetched(from, None);
-    assert!(heard.peers.take_wish(from));
-    heard.peers.fetched(from, Some(12));
-    assert!(!heard.peers.take_wish(from));
+    assert!(heard.peers.take_wish(from, heard.now));
+    heard.peers.fetched(from, None, heard.now);
+    assert!(heard.peers.take_wish(from, heard.now + REST));
+    heard.peers.fetched(from, Some(12), heard.now + REST);
+    assert!(!heard.peers.take_wish(from, heard.now + 2 * REST));
     let row = heard.row();
     assert_eq!((row.fetched, row.fetched_records, row.failed), (1, 12, 1));
+}
+
+#[test]
+fn tables_are_a_while_apart_however_much_is_lost() {
+    let heard = Heard::new();
+    let from = director(1).ip();
+    let lose = |sent| {
+        // Missing at two beacons in a row.
+        heard.note(beacon(sent));
+        heard.note(beacon(sent));
+    };
+    heard.note(beacon(0));
+    let after = |seconds| heard.now + Duration::from_secs(seconds);
+    assert!(heard.peers.take_wish(from, heard.now));
+    heard.peers.fetched(from, Some(1), after(10));
+    lose(5);
+    assert!(!heard.row().is_in_step);
+    assert!(!heard.peers.take_wish(from, after(49)));
+    assert!(heard.peers.take_wish(from, after(50)), "four times as long as it took");
+    heard.peers.fetched(from, Some(1), after(50));
+    lose(9);
+    assert!(!heard.peers.take_wish(from, after(50)));
+    assert!(heard.peers.take_wish(from, after(51)), "a second");
 }
 
 #[test]

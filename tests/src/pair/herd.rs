@@ -30,8 +30,9 @@ impl Part {
     /// # Errors
     /// When it cannot be started.
     pub fn start(namespace: &Namespace, words: &str, log: &Path) -> Result<Self> {
-        let mut command = Command::new(own_binary("crowd")?);
-        command.args(words.split_whitespace());
+        // Behind the directors and the kernel's own threads, for want of machines.
+        let mut command = Command::new("nice");
+        command.args(["-n", "10"]).arg(own_binary("crowd")?).args(words.split_whitespace());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(log)?);
         let child = namespace.enter(|| command.spawn())?;
         let mut child = child.with_context(|| shown(&command))?;

@@ -38,10 +38,15 @@ fn addresses() -> [IpAddr; 2] {
     [[10, 77, 0, 100].into(), [0xfd77, 0, 0, 0, 0, 0, 0, 0x100].into()]
 }
 
-/// A hook that writes its arguments into a file.
+/// A hook that writes its arguments into a file, and how many of the daemon's files it has.
 fn hook(lab: &Lab) -> Result<(String, std::path::PathBuf)> {
     let (script, log) = (lab.directory().join("hook"), lab.directory().join("hook.log"));
-    fs::write(&script, format!("#!/bin/sh\necho \"$@\" >>{}\n", log.display()))?;
+    let text = format!(
+        "#!/bin/sh\nexec >>{}\necho \"$@\"\n\
+         echo \"inherited: $(readlink /proc/$$/fd/* | grep -c -e socket: -e anon_inode:)\"\n",
+        log.display()
+    );
+    fs::write(&script, text)?;
     let mut permissions = fs::metadata(&script)?.permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
     fs::set_permissions(&script, permissions)?;
@@ -80,6 +85,7 @@ fn pair(lab: &Lab, binaries: &Binaries) -> Result<()> {
         "INSTANCE four MASTER 100",
         "INSTANCE six MASTER 100",
         "GROUP all MASTER 0",
+        "inherited: 0",
     ] {
         await_line(&log, line)?;
     }

@@ -124,6 +124,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub(super) fn pv_port_counts(port: u16, counts: *mut RawPortCounts) -> c_int;
     pub(super) fn pv_port_link(port: u16, link: *mut RawPortLink);
+    pub(super) fn pv_close_on_exec() -> c_int;
     pub(super) fn pv_port_close(port: u16);
     pub(super) fn pv_thread_register() -> c_int;
     pub(super) fn pv_thread_unregister();

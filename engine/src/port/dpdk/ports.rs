@@ -109,6 +109,10 @@ impl<'eal> PortSet<'eal> {
             set.reader.lock().push((port.id, device.clone()));
             set.ports.push(port);
         }
+        // Drivers leave their files open to programs that we start, and one that outlives us would
+        // keep the ports' queues from the next daemon. A kernel before 5.11 cannot do this.
+        // SAFETY: marks open files, and neither closes nor reads any.
+        let _ = unsafe { ffi::pv_close_on_exec() };
         Ok(set)
     }
 

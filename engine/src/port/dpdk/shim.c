@@ -1,9 +1,14 @@
 /* What DPDK offers only as C inline functions or as large C structures, as plain functions.
  * The layout of an mbuf is declared once more in ffi.rs; the assertions below keep the two equal. */
 
+#define _GNU_SOURCE
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <linux/close_range.h>
 
 #include <rte_bus.h>
 #include <rte_cycles.h>
@@ -192,6 +197,8 @@ void pv_port_link(uint16_t port, struct pv_port_link *known)
 		known->speed_mbps = link.link_speed;
 	known->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 }
+
+int pv_close_on_exec(void) { return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); }
 
 void pv_port_close(uint16_t port)
 {

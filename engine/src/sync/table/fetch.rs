@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(in crate::sync) fn follow(backup: &Arc<Backup>, to: SocketAddr) {
     while !backup.stop.load(Ordering::Relaxed) && backup.peers.is_present(to.ip(), Instant::now()) {
         if talk(backup, to).is_err() {
-            backup.peers.fetched(to.ip(), None);
+            backup.peers.fetched(to.ip(), None, Instant::now());
         }
         thread::sleep(RETRY);
     }
@@ -42,7 +42,7 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
     let mut fetched: Option<(u64, Instant)> = None;
     let mut spoke = Instant::now();
     while !backup.stop.load(Ordering::Relaxed) {
-        if fetched.is_none() && backup.peers.take_wish(to.ip()) {
+        if fetched.is_none() && backup.peers.take_wish(to.ip(), Instant::now()) {
             channel.send(Kind::Want, &[])?;
             fetched = Some((0, Instant::now()));
         }
@@ -59,7 +59,7 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
                         to.ip(),
                         since.elapsed().as_millis()
                     ));
-                    backup.peers.fetched(to.ip(), Some(records));
+                    backup.peers.fetched(to.ip(), Some(records), Instant::now());
                 }
             }
             Some((Kind::Probe, says)) => {

@@ -163,7 +163,7 @@ impl Tables {
 
     fn standing(&self) -> Standing {
         let number = self.sealer.as_ref().map_or(0, |sealer| sealer.number());
-        Standing { epoch: self.epoch, number, sent: self.counts.messages.get() }
+        Standing { epoch: self.epoch, number, sent: self.counts.owed() }
     }
 
     fn talk(&self, mut channel: Channel, peer: &Peer) -> io::Result<()> {
@@ -188,7 +188,7 @@ impl Tables {
             let asked = peer.asked.load(Ordering::Acquire);
             if asked != probed || spoke.elapsed() >= ALIVE {
                 (probed, spoke) = (asked, Instant::now());
-                let sent = self.counts.messages.get();
+                let sent = self.counts.owed();
                 channel.send(Kind::Probe, &[asked, sent].map(u64::to_be_bytes).concat())?;
             }
         }
