@@ -91,7 +91,7 @@ impl Backup {
             }
             let Some(open) = &socket else {
                 match socket::receiver(&self.row, thread, buffer) {
-                    Ok(open) => socket = Some(open),
+                    Ok(open) => (socket, has_complained) = (Some(open), false),
                     Err(error) => {
                         if !std::mem::replace(&mut has_complained, true) {
                             complain(format_args!(

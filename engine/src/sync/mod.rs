@@ -236,7 +236,8 @@ impl Sync {
     fn start_master(&mut self, row: &DaemonRow) {
         let mut random = [0; 8];
         if getrandom::fill(&mut random).is_err() {
-            complain("pollvsd: sync master: no random numbers");
+            // With the epoch of another time, old messages could pass for new ones.
+            return complain("pollvsd: sync master: not started: the system has no random numbers");
         }
         let epoch = u64::from_ne_bytes(random);
         let sealer = self.config.key.clone().map(|key| Arc::new(Sealer::new(key, epoch)));
