@@ -56,18 +56,21 @@ impl Turn {
         self.now.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// How long the client has had us wait, if it has.
-    fn waited(&self) -> Option<Duration> {
+    /// How long the client has had us wait by now, if it has.
+    fn waited(&self, now: Instant) -> Option<Duration> {
         match self.now.load(Ordering::Relaxed) {
             OURS | OUT => None,
-            since => Some(self.start.elapsed().saturating_sub(Duration::from_micros(since))),
+            since => {
+                let age = now.saturating_duration_since(self.start);
+                Some(age.saturating_sub(Duration::from_micros(since)))
+            }
         }
     }
 
     /// Ends the client's turn for good, if it has had us wait too long.
-    fn ends(&self) -> bool {
+    fn ends(&self, now: Instant) -> bool {
         let since = self.now.load(Ordering::Relaxed);
-        let is_late = || self.waited().is_some_and(|waited| waited >= GRACE);
+        let is_late = || self.waited(now).is_some_and(|waited| waited >= GRACE);
         is_late() && self.change(since, OUT)
     }
 }
@@ -93,12 +96,14 @@ impl Clients {
         let stream = stream.try_clone()?;
         let mut served = self.lock();
         while served.streams.len() >= MOST {
+            // One moment for all, however long looking at them takes.
+            let now = Instant::now();
             let longest = served
                 .streams
                 .iter()
-                .filter_map(|(&number, (_, turn))| Some((turn.waited()?, number, turn)))
+                .filter_map(|(&number, (_, turn))| Some((turn.waited(now)?, number, turn)))
                 .max_by_key(|&(waited, ..)| waited);
-            let out = longest.filter(|(.., turn)| turn.ends()).map(|(_, number, _)| number);
+            let out = longest.filter(|(.., turn)| turn.ends(now)).map(|(_, number, _)| number);
             let Some(number) = out else {
                 // All of them wait for us, or have just come: soon there will be room.
                 drop(served);
