@@ -22,11 +22,11 @@ pub mod opening;
 pub mod probe;
 pub mod scene;
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -301,13 +301,15 @@ impl<'lab> Pair<'lab> {
             words.find(|word| matches!(*word, "lladdr" | "link/ether"))?;
             words.next().map(str::to_owned)
         };
-        let leads = |from: &Namespace, address: &str, port: &str| {
-            let known = mac(from.ip(&format!("neigh show {address}"))?);
-            Ok::<_, anyhow::Error>(known == mac(director.ip(&format!("link show {port}"))?))
+        let [outside, inside] =
+            ["d0", "d1"].map(|port| director.ip(&format!("link show {port}")).map(mac));
+        let (outside, inside) = (outside?, inside?);
+        let known = |from: &Namespace, address: &dyn fmt::Display| {
+            from.ip(&format!("neigh show {address}")).map(mac)
         };
-        let mut is_learnt = leads(&self.router, &VIP.to_string(), "d0")?;
+        let mut is_learnt = known(&self.router, &VIP)? == outside;
         for server in self.lab.servers() {
-            is_learnt &= leads(server.namespace(), GATEWAY, "d1")?;
+            is_learnt &= known(server.namespace(), &GATEWAY)? == inside;
         }
         Ok(is_learnt)
     }

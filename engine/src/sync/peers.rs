@@ -233,23 +233,29 @@ impl Peers {
         })
     }
 
-    /// Notes a table that has been fetched, or a conversation that has ended badly.
-    pub(super) fn fetched(&self, from: IpAddr, records: Option<u64>, now: Instant) {
-        if let Some(peer) = self.lock().get_mut(&from) {
-            if let Some(began) = peer.fetching.take() {
-                peer.rests_until = now + REST.max(REST_SHARE * (now - began));
+    /// Notes a table that has been fetched, or a conversation that has ended badly; says since when
+    /// a table had been on its way.
+    pub(super) fn fetched(
+        &self,
+        from: IpAddr,
+        records: Option<u64>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let mut peers = self.lock();
+        let peer = peers.get_mut(&from)?;
+        match records {
+            Some(records) => {
+                peer.fetched += 1;
+                peer.fetched_records += records;
             }
-            match records {
-                Some(records) => {
-                    peer.fetched += 1;
-                    peer.fetched_records += records;
-                }
-                None => {
-                    peer.failed += 1;
-                    peer.is_wanted = true;
-                }
+            None => {
+                peer.failed += 1;
+                peer.is_wanted = true;
             }
         }
+        let began = peer.fetching.take()?;
+        peer.rests_until = now + REST.max(REST_SHARE * (now - began));
+        Some(began)
     }
 
     /// Whether all has arrived that a director has sent, when it has sent `sent` messages.

@@ -172,7 +172,6 @@ impl Speaker {
             Action::Announce => {
                 let now = self.now_us();
                 self.stations[place].begin_to_announce(now);
-                self.announce();
             }
             Action::Became(state, reason) => self.turn(place, state, reason),
         }

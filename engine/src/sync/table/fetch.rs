@@ -38,28 +38,30 @@ fn talk(backup: &Backup, to: SocketAddr) -> io::Result<()> {
     backup.peers.prove(to.ip(), standing);
     // The master's wish to know whether we are in step.
     let mut question: Option<(u64, u64)> = None;
-    // Records of the table that is coming, and since when.
-    let mut fetched: Option<(u64, Instant)> = None;
+    // Records of the table that is coming.
+    let mut fetched: Option<u64> = None;
     let mut spoke = Instant::now();
     while !backup.stop.load(Ordering::Relaxed) {
         if fetched.is_none() && backup.peers.take_wish(to.ip(), Instant::now()) {
             channel.send(Kind::Want, &[])?;
-            fetched = Some((0, Instant::now()));
+            fetched = Some(0);
         }
         let mut is_idle = false;
         match channel.receive()? {
             Some((Kind::Message, message)) => {
                 let records = backup.read(message, Told::Whole).records;
-                fetched = fetched.map(|(before, since)| (before + records, since));
+                fetched = fetched.map(|before| before + records);
             }
             Some((Kind::End, _)) => {
-                if let Some((records, since)) = fetched.take() {
+                let now = Instant::now();
+                if let Some(records) = fetched.take()
+                    && let Some(began) = backup.peers.fetched(to.ip(), Some(records), now)
+                {
                     say(format_args!(
                         "pollvsd: sync backup: {records} record(s) fetched from {} in {} ms",
                         to.ip(),
-                        since.elapsed().as_millis()
+                        (now - began).as_millis()
                     ));
-                    backup.peers.fetched(to.ip(), Some(records), Instant::now());
                 }
             }
             Some((Kind::Probe, says)) => {

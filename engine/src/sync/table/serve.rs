@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use crossbeam_channel::{Sender, bounded};
 use ctl::backend::DaemonRow;
@@ -227,7 +227,7 @@ impl Tables {
             };
             ask(None, Vec::with_capacity(PAGE))?;
             // The worker fills one page while the other one goes out.
-            let mut spare = Some(Vec::with_capacity(PAGE));
+            let mut spare = Vec::with_capacity(PAGE);
             let mut is_more = true;
             while is_more {
                 let Ok(Reply::Records(page)) = answer.recv_timeout(SILENCE) else {
@@ -235,11 +235,11 @@ impl Tables {
                 };
                 is_more = page.from.is_some();
                 if is_more {
-                    ask(page.from, spare.take().expect("one page is out at a time"))?;
+                    ask(page.from, mem::take(&mut spare))?;
                 }
                 records += page.records.len() as u64;
                 page.records.iter().try_for_each(|record| send(record, channel))?;
-                spare = Some(page.records);
+                spare = page.records;
             }
         }
         if !writer.is_empty() {
