@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Clients served at once.
 const MOST: usize = 256;
-/// How long a client may have us wait when others want its place: one that has just come has not
-/// been read yet.
+/// How long a client may have us wait when others want its place.
 const GRACE: Duration = Duration::from_millis(100);
 /// Between two looks for a place while nobody has to go.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -41,9 +40,9 @@ const OURS: u64 = 0;
 const OUT: u64 = u64::MAX;
 
 impl Default for Turn {
-    /// The client's turn, from now on.
+    /// Ours: a client waits for us until its thread runs, however late that is.
     fn default() -> Self {
-        Self { now: AtomicU64::new(1), start: Instant::now() }
+        Self { now: AtomicU64::new(OURS), start: Instant::now() }
     }
 }
 
@@ -160,12 +159,22 @@ mod tests {
 
     use super::*;
 
+    /// As many clients as are served at once, whose first word we wait for, and one more.
+    fn full(clients: &Clients) -> (Vec<(UnixStream, UnixStream)>, Vec<Client>) {
+        let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
+        let admit = |(ours, _): &_| {
+            let client = clients.admit(ours).unwrap();
+            client.wait();
+            client
+        };
+        let admitted = pairs[..MOST].iter().map(admit).collect();
+        (pairs, admitted)
+    }
+
     #[test]
     fn the_longest_idle_makes_room() {
         let clients = Clients::default();
-        let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
-        let mut admitted: Vec<_> =
-            pairs[..MOST].iter().map(|(ours, _)| clients.admit(ours).unwrap()).collect();
+        let (pairs, mut admitted) = full(&clients);
         thread::sleep(GRACE);
         // The first has just had an answer, and waits for nothing.
         admitted[0].work().unwrap();
@@ -176,11 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn our_lateness_is_not_the_clients() {
+        let clients = Clients::default();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut late = clients.admit(&ours).unwrap();
+        thread::sleep(GRACE);
+        let turn = Arc::clone(&late.turn);
+        assert_eq!(turn.waited(Instant::now()), None, "its thread has not run");
+        late.next();
+        late.wait();
+        assert!(!turn.ends(Instant::now()), "it has been waited for since just now");
+        thread::sleep(GRACE);
+        assert!(turn.ends(Instant::now()));
+    }
+
+    #[test]
     fn one_that_has_us_wait_makes_room() {
         let clients = Clients::default();
-        let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
-        let mut admitted: Vec<_> =
-            pairs[..MOST].iter().map(|(ours, _)| clients.admit(ours).unwrap()).collect();
+        let (pairs, mut admitted) = full(&clients);
         admitted[0].work().unwrap();
         let started = Instant::now();
         let last = clients.admit(&pairs[MOST].0).unwrap();

@@ -17,7 +17,9 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    pub(super) fn new(stream: UnixStream, patience: Duration, client: Client) -> Self {
+    /// On the thread that serves the client, whose time begins here.
+    pub(super) fn new(stream: UnixStream, patience: Duration, mut client: Client) -> Self {
+        client.next();
         Self { stream, client, patience, ends: Instant::now() + patience, replying: false }
     }
 
