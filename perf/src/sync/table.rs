@@ -117,9 +117,10 @@ impl Pair {
     fn daemon(&self, at: &Namespace, folder: &Path, connections: u32) -> Result<Daemon> {
         std::fs::create_dir_all(folder)?;
         let is_master = std::ptr::eq(at, &raw const self.master);
-        let port = if is_master { "d0" } else { "net_null0,no-rx=1" };
+        // The master has a core of its own; the backups share theirs with everything else.
+        let (port, idle) = if is_master { ("d0", "spin") } else { ("net_null0,no-rx=1", "yield") };
         let rules = format!(
-            "connections = {connections}\nidle = \"yield\"\nrules = [\n\
+            "connections = {connections}\nidle = \"{idle}\"\nrules = [\n\
              \"-A -t 192.0.2.1:80 -s rr\", \"-a -t 192.0.2.1:80 -r 10.200.0.1:8080 -m\",\n\
              \"--start-daemon master --mcast-interface s0 --syncid {SYNC_ID}\",\n\
              \"--start-daemon backup --mcast-interface s0 --syncid {SYNC_ID}\"]\n"
