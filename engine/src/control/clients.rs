@@ -80,7 +80,7 @@ pub(super) struct Client {
     clients: Clients,
     number: u64,
     turn: Arc<Turn>,
-    /// When this turn of the client began.
+    /// When this turn of the client began; until it has had one, [`OURS`].
     since: u64,
 }
 
@@ -104,7 +104,7 @@ impl Clients {
                 .max_by_key(|&(waited, ..)| waited);
             let out = longest.filter(|(.., turn)| turn.ends(now)).map(|(_, number, _)| number);
             let Some(number) = out else {
-                // All of them wait for us, or have just come: soon there will be room.
+                // All of them wait for us, or have not had us wait for long: soon there will be room.
                 drop(served);
                 thread::sleep(PAUSE);
                 served = self.lock();
@@ -118,8 +118,7 @@ impl Clients {
         let number = served.number;
         served.number += 1;
         served.streams.insert(number, (stream, Arc::clone(&turn)));
-        let since = turn.moment();
-        Ok(Client { clients: self.clone(), number, turn, since })
+        Ok(Client { clients: self.clone(), number, turn, since: OURS })
     }
 }
 
@@ -163,7 +162,8 @@ mod tests {
     fn full(clients: &Clients) -> (Vec<(UnixStream, UnixStream)>, Vec<Client>) {
         let pairs: Vec<_> = (0..=MOST).map(|_| UnixStream::pair().unwrap()).collect();
         let admit = |(ours, _): &_| {
-            let client = clients.admit(ours).unwrap();
+            let mut client = clients.admit(ours).unwrap();
+            client.next();
             client.wait();
             client
         };
