@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 use std::{error, fmt};
 
+use nix::sys::socket::{Backlog, listen};
+
 use crate::claim::Claim;
 
 use super::clients::Clients;
@@ -16,6 +18,8 @@ use super::deadline::Deadline;
 
 /// How long a client may take to send a request or to take a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients that wait to be let in. Each 256 that say nothing cost the next one 100 ms.
+const QUEUE: i32 = 1024;
 /// Who may talk to the daemon: its owner, and a group if one is named.
 const OWNER: u32 = 0o600;
 const OWNER_AND_GROUP: u32 = 0o660;
@@ -101,6 +105,7 @@ impl ControlSocket {
     fn bind_in(hidden: &Path, path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
         let nameless = hidden.join("s");
         let listener = UnixListener::bind(&nameless)?;
+        listen(&listener, Backlog::new(QUEUE)?)?;
         let mode = if group.is_some() { OWNER_AND_GROUP } else { OWNER };
         if group.is_some() {
             chown(&nameless, None, group)?;
