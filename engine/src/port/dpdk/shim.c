@@ -1,8 +1,6 @@
 /* What DPDK offers only as C inline functions or as large C structures, as plain functions.
  * The layout of an mbuf is declared once more in ffi.rs; the assertions below keep the two equal. */
 
-#define _GNU_SOURCE
-
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
